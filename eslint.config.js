@@ -20,5 +20,5 @@ export default [
       "prefer-const": "error",
     },
   },
-  { files: ["static/js/viewer/area.js"], languageOptions: { globals: globals.worker } },
+  { files: ["static/js/viewer/area.js", "static/js/viewer/painter_worker.js"], languageOptions: { globals: globals.worker } },
 ];

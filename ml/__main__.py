@@ -40,6 +40,7 @@ COMMANDS = {
     "card": ("ml.evaluation.model_card", "write a model's card as a document"),
     "datasheet": ("ml.preparation.datasheet", "describe a training cache: a page with figures"),
     "drift": ("ml.metrics.drift", "compare recent predictions with the model's reference"),
+    "shares": ("ml.evaluation.card_shares", "add the shares of held-out pictures to a card"),
 }
 # Packages that not every installation has, by the name of their module, and the extra of each.
 _EXTRAS = {

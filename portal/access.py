@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 
 from portal.models import Instance, Role, Study
 
-Via = Literal["session", "token", "cli"]
+Via = Literal["session", "token", "cli", "dicom"]
 
 # Not the table itself: in a query about pictures it would be their row.
 _SENT: Final = aliased(Instance, name="sent_picture")
@@ -88,6 +88,7 @@ TOKEN_PERMISSIONS: Final = frozenset(
         Permission.STUDY_SUBMIT,
         Permission.STUDY_LIST,
         Permission.STUDY_READ,
+        Permission.STUDY_EXPORT,
         Permission.REVIEW_WRITE,
     }
 )

@@ -14,6 +14,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from portal.accounts.throttle import Throttled, origin
+from portal.languages import lazy
 from portal.settings import Settings
 
 _HOUR: Final = 3600
@@ -77,25 +78,25 @@ class Quotas:
             "files",
             settings.uploads_per_hour,
             _HOUR,
-            "More files were sent within an hour than are accepted.",
+            lazy("More files were sent within an hour than are accepted."),
         )
         self._kilobytes = Quota(
             "kilobytes",
             settings.upload_mb_per_hour * 1024,
             _HOUR,
-            "More was sent within an hour than is accepted.",
+            lazy("More was sent within an hour than is accepted."),
         )
         self._exports = Quota(
             "exports",
             settings.exports_per_hour,
             _HOUR,
-            "More was exported within an hour than is allowed.",
+            lazy("More was exported within an hour than is allowed."),
         )
         self._calls = Quota(
             "calls",
             settings.api_calls_per_minute,
             _MINUTE,
-            "More calls came within a minute than are accepted.",
+            lazy("More calls came within a minute than are accepted."),
         )
         self._script = redis.register_script(_TAKE) if redis is not None else None
         self._empty: dict[str, float] = {}

@@ -24,18 +24,39 @@ from sqlalchemy.engine import make_url
 
 from portal import database
 from portal.standalone import embedded_redis
+from tests import sample
 from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
+from tests.support.queries import compiled_once
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--sample`."""
+    sample.add_option(parser)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """What repeats this run's sample."""
+    seed = sample.seed(config)
+    return f"--sample={seed}" if seed else "all tests, no sample"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests that run on both databases a sample runs on PostgreSQL."""
+    sample.choose(config, items)
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: searched for unreachable objects, it takes a tenth of the time."""
     gc.collect()
     gc.freeze()
+
+
+compiled_once.share()
 
 
 @contextmanager
@@ -90,7 +111,7 @@ def _quick_folder() -> str | None:
     return str(memory) if roomy and os.access(memory, os.W_OK) else None
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", pytest.param(sample.POSTGRES, marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[str]:
     """A migrated database of this test alone, in both kinds."""
     if request.param == "sqlite":
@@ -100,7 +121,7 @@ def database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[s
     server, template = request.getfixturevalue("_migrated_postgres")
     name = f"test_{uuid4().hex}"
     with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
     yield server.url.set(database=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 from tests.test_deployment import COMPOSE, DOCKERFILE, SERVICES, WORKERS, pins, stages
 from worker.settings import VARIABLES as WORKER_VARIABLES
 
-OURS = ("portal", "scheduler", "migrate")
+OURS = ("portal", "scheduler", "migrate", "dicom")
 SECRETS_SCRIPT = ROOT / "deploy" / "make_secrets.sh"
 # A command that an image would have to hold.
 NOT_PASSED = {"PLEURA_KEY_RING_COMMAND", "PLEURA_KEY_RING_STORE_COMMAND"}
@@ -36,6 +36,8 @@ NOT_OF_THE_MIGRATION = {
     for one in Settings.describe()
     if one.name.startswith(("PLEURA_SMTP_", "PLEURA_WEBHOOK_"))
 }
+# Neither listens for DICOM nor calls its nodes.
+OF_DICOM = {one.name for one in Settings.describe() if one.name.startswith("PLEURA_DICOM_")}
 # PostgreSQL and Redis, the signature and the bucket: production does not start without them.
 OF_ALL_OURS = {"database_url", "redis_url", "secret_key", "bucket_key_id", "bucket_secret"}
 SECRETS_OF = {
@@ -44,6 +46,7 @@ SECRETS_OF = {
     "migrate": OF_ALL_OURS | {"key_ring"},
     "portal": OF_ALL_OURS
     | {"worker_token", "backup_key", "oidc_client_secret", "smtp_password", "webhook_secret"},
+    "dicom": OF_ALL_OURS,
     "scheduler": OF_ALL_OURS | {"smtp_password", "webhook_secret"},
     **{name: {"redis_worker_url", "worker_token"} for name in WORKERS},
 }
@@ -69,8 +72,9 @@ def test_every_setting_of_the_portal_can_be_given(service: str) -> None:
     missing = {one.name for one in Settings.describe()} - given - NOT_PASSED
     expected = {
         "portal": set[str](),
-        "scheduler": OF_THE_PORTAL_ALONE,
-        "migrate": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION,
+        "scheduler": OF_THE_PORTAL_ALONE | OF_DICOM,
+        "migrate": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION | OF_DICOM,
+        "dicom": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION,
     }[service]
     assert missing == expected, "name them in docker-compose.yml, or here with the reason"
 
@@ -274,8 +278,10 @@ def test_the_trial_of_the_installation_names_no_host_of_this_place() -> None:
 def test_the_trial_tries_what_the_compose_file_holds() -> None:
     from deploy.trial import containers, parts
 
-    assert {*containers.ORDER, "segment-gpu"} == set(SERVICES)
-    assert set(parts.PARTS) == set(SERVICES) - {"migrate", "segment-gpu"}
+    # A GPU, and what is asked for by its profile, are not tried.
+    untried = {"segment-gpu", "dicom"}
+    assert {*containers.ORDER, *untried} == set(SERVICES)
+    assert set(parts.PARTS) == set(SERVICES) - {"migrate", *untried}
 
 
 def test_the_stand_in_for_the_database_takes_every_setting_of_the_compose_file() -> None:

@@ -129,14 +129,22 @@ def _prepare(
 ) -> tuple[Callable[[Attempt], Result], Callable[[], dict[str, Any]]]:
     """What does the queue's jobs, and what describes it in the portal."""
     if queue is JobKind.RENDER:
+        from worker.encode.maker import Objects
         from worker.render.pictures import Decoder, render
         from worker.report.maker import Reports
 
-        decoder, reports = Decoder(settings), Reports(settings)
+        decoder, reports, objects = Decoder(settings), Reports(settings), Objects(settings)
 
         def do(attempt: Attempt) -> Result:
-            is_report = attempt.kind is JobKind.REPORT
-            return reports.make(attempt) if is_report else render(attempt, decoder)
+            if attempt.kind is JobKind.DRIFT:
+                from worker.drift.comparison import compare
+
+                return compare(attempt)
+            if attempt.kind is JobKind.REPORT:
+                return reports.make(attempt)
+            if attempt.kind is JobKind.ENCODE:
+                return objects.make(attempt)
+            return render(attempt, decoder)
 
         return do, lambda: {"device": "cpu", "model": ""}
     segmenter = _load_segmenter(settings)

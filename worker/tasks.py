@@ -69,6 +69,18 @@ def report(job_id: str) -> None:
     announce(job_id, JobKind.REPORT)
 
 
+@app.task(name=TASKS[JobKind.ENCODE], queue=JobKind.RENDER.value, Request=JobRequest)  # type: ignore[untyped-decorator]
+def encode(job_id: str) -> None:
+    """Make the DICOM objects of one picture's result."""
+    announce(job_id, JobKind.ENCODE)
+
+
+@app.task(name=TASKS[JobKind.DRIFT], queue=JobKind.RENDER.value, Request=JobRequest)  # type: ignore[untyped-decorator]
+def drift(job_id: str) -> None:
+    """Compare one model's recent predictions with its reference."""
+    announce(job_id, JobKind.DRIFT)
+
+
 def announce(text: str, kind: JobKind) -> None:
     """Hand over the id of a message; one without an id, or for another queue, is dropped."""
     try:

@@ -123,3 +123,30 @@ PICTURE: Final = EXPORT | _tags({"WindowCenterWidthExplanation": Bound(64 * 64, 
 def is_overlay(tag: int) -> bool:
     """Whether the tag is an overlay's rows or data: only whether it is there counts."""
     return 0x6000 <= tag >> 16 <= 0x601E and tag & 0xFFFF in (0x0010, 0x3000)
+
+
+MADE_BY: Final = _tags(dict.fromkeys(("Manufacturer", "ManufacturerModelName"), _CODE))
+"""By which an object is known as one of Pleura's own."""
+
+STATION: Final = _tags({"StationName": _CODE})
+"""What the rules for arrivals ask for beside `INTAKE`; nothing of it is exported."""
+
+OBJECT: Final = MADE_BY | _tags(
+    {
+        "SpecificCharacterSet": Bound(16 * 20, 16),
+        **dict.fromkeys(("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"), _CODE),
+    }
+)
+"""What is read of an object that is no picture."""
+
+MOST_COMMITTED: Final = 4096
+_REFERENCE: Final = _tags(
+    dict.fromkeys(("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"), _CODE)
+)
+COMMITMENT: Final = _tags(
+    {
+        "TransactionUID": _CODE,
+        "ReferencedSOPSequence": Bound(values=MOST_COMMITTED + 1, items=_REFERENCE),
+    }
+)
+"""What a request for storage commitment states (PS3.4 J.3.2)."""

@@ -46,6 +46,8 @@ FILTERS: Final = (
     *("state=read", "state=all", "state=received", "state=preparing", "state=analysing"),
     *("state=done", "state=failed", "result=positive", "result=likely", "result=possible"),
     *("result=none_found", "result=no_result", "side=right", "side=left", "side=both"),
+    *("verdict=ai_only", "state=all&verdict=preliminary", "state=all&verdict=final"),
+    *("state=all&verdict=amended", "state=all&verdict=retracted"),
     *("state=all&result=possible", "state=all&side=both", "state=read&result=no_result"),
 )
 

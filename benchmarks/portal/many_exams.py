@@ -44,6 +44,7 @@ from portal.models import (
     Role,
     Study,
     Verdict,
+    VerdictState,
     View,
 )
 from portal.studies import header_columns, sealed_fields
@@ -172,6 +173,9 @@ def _exam(
         "is_without_result": is_without,
         "band": band,
         "side": side,
+        "verdict": VerdictState.PRELIMINARY if is_read else VerdictState.AI_ONLY,
+        "reader_id": reader if is_read else None,
+        "model_id": None if kind in ("failed", "open") else model,
     }
     rows.of[Study].append(study)
     _picture(rows, vault, staff, study_id, picture, at)

@@ -2,7 +2,9 @@
 
     python -m benchmarks.viewer.window_moves [--rows 3000] [--columns 2500] [--moves 300]
 
-At 1440 x 900 without a graphics card; the limit is 8 ms for 95 of 100 moves.
+At 1440 x 900 without a graphics card; the limit is 8 ms by the clock for 95 of 100 moves. The
+method stands in benchmarks/viewer/page_moves.py. On a busy machine the clock also counts the
+waiting for a processor: the thread's own time beside it tells how much.
 """
 
 from __future__ import annotations

@@ -70,7 +70,9 @@ def of(
     probability = fitted.probability(together.image_logits)
     found |= held_out.pooled(tables)
     found["subgroups"] = held_out.groups(tables, measured)
-    found["reference"] = statistics.reference(probability)
+    chosen = calibration.choose(together, fitted)
+    views = [record.attributes.view or "" for record in measured]
+    found["reference"] = statistics.reference(probability, views, chosen.balanced)
     found["measured"] = (
         MEASURED.format(fold=folds[0], chose=CHOSE[recipe.selects_on_held_out])
         if len(parts) == 1
@@ -81,7 +83,7 @@ def of(
         others = _tables(parts, recipe, cache, finding=number)
         found["other_classes"][name] = held_out.pooled(others)["metrics"]
         found["other_points"][name] = _points(held_out.concatenated(others))
-    return fitted, calibration.choose(together, fitted), found
+    return fitted, chosen, found
 
 
 def _points(predictions: HeldOutPredictions) -> dict[str, float]:

@@ -7,7 +7,7 @@ held-out pictures: on training pictures a network is more certain than in servic
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -19,7 +19,14 @@ from tqdm import tqdm
 from ml.datasets import catalogue, dataset
 from ml.errors import BadInput
 from ml.inference.serving import PreparedPicture
-from ml.metrics import bootstrap, calibration, measures, reference_distribution, subgroups
+from ml.metrics import (
+    bootstrap,
+    calibration,
+    measures,
+    reference_distribution,
+    reference_shares,
+    subgroups,
+)
 from ml.metrics.calibration import Calibration, HeldOutPredictions
 from ml.network import model
 from ml.preprocessing import image_statistics, transforms
@@ -111,12 +118,23 @@ class ReferenceStatistics:
         map_ = PreparedPicture(answer.input, answer.crop, fields).map_of(answer.square)
         self._rows.append(image_statistics.of_answer(answer.input, map_, fields.mask))
 
-    def reference(self, probability: measures.Floats) -> dict[str, Any]:
-        """The card's `reference`, with the calibrated image probabilities (n,)."""
-        return reference_distribution.facts(
+    def reference(
+        self, probability: measures.Floats, views: Sequence[str], threshold: float
+    ) -> dict[str, Any]:
+        """The card's `reference`, with the calibrated image probabilities (n,).
+
+        views: of each picture, empty where it is not known; threshold: the balanced one.
+        """
+        rows = [
             row | {"probability": float(value)}
             for row, value in zip(self._rows, probability, strict=True)
-        )
+        ]
+        frontal = [
+            row | ({reference_shares.VIEW: float(view == "AP")} if view in ("AP", "PA") else {})
+            for row, view in zip(rows, views, strict=True)
+        ]
+        shares = reference_shares.facts(frontal, threshold)
+        return reference_distribution.facts(rows) | {"shares": shares}
 
 
 def groups(

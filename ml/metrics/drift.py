@@ -11,22 +11,32 @@ means that something changed, not that the model is wrong.
 An alarm is stricter, for a check of each day's last ALARM_WINDOW predictions: PSI above 0.25 and a
 Kolmogorov-Smirnov p-value below ALARM_P. That bound is chosen by counting, not from pictures: of 14
 numbers checked on 365 days, 5,110 tests of unchanged pictures, 0.1 are below it by chance.
+
+Shares (ml.metrics.reference_shares) are judged by their own tests' p-values alone: an alarm below
+ALARM_P, of the prevalence below PREVALENCE_P. With a window of 300 and a reference of 300 pictures
+ALARM_P would miss half of the doublings (docs/measured.md).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.metrics import recent_predictions, reference_distribution
+import numpy as np
+
+from ml.metrics import recent_predictions, reference_distribution, reference_shares
+from ml.metrics.measures import Floats
 from ml.metrics.reference_distribution import Reference, ks, psi, psi_by_chance
+from ml.metrics.reference_shares import PREVALENCE, Known
 
 WATCH, SHIFTED = 0.1, 0.25
 # The last predictions that a daily check looks at, and when their difference is no chance any more.
 ALARM_WINDOW, ALARM_P = 300, 2e-5
+# Of the prevalence, and from where on a share is to be watched.
+PREVALENCE_P, WATCH_P = 1e-3, 0.01
 # With fewer predictions nothing is compared.
 LEAST = 50
 # Exit code of --strict where something has shifted; 1 is an error, 2 wrong use.
@@ -35,7 +45,11 @@ DRIFTED = 4
 
 @dataclass(frozen=True)
 class Drift:
-    """How one number differs. by_chance: 95 % of PSIs without any change are below it."""
+    """How one number differs. by_chance: 95 % of PSIs without any change are below it.
+
+    expected, recent: the medians of reference and recent pictures, of a share the shares; `ks` is
+    then their difference, and `p_value` that of its own test. reference_n: pictures.
+    """
 
     name: str
     n: int
@@ -43,12 +57,19 @@ class Drift:
     by_chance: float
     ks: float
     p_value: float
+    expected: float
+    recent: float
+    reference_n: int
+    is_share: bool = False
 
     @property
     def status(self) -> str:
         """'stable', 'watch', 'shifted', or 'too few' predictions."""
         if self.n < LEAST:
             return "too few"
+        if self.is_share:
+            bound = PREVALENCE_P if self.name == PREVALENCE else ALARM_P
+            return "stable" if self.p_value >= WATCH_P else _beyond(self.p_value, bound)
         if self.psi < WATCH or self.psi <= self.by_chance:
             return "stable"
         return "watch" if self.psi <= SHIFTED else "shifted"
@@ -56,7 +77,7 @@ class Drift:
     @property
     def is_alarm(self) -> bool:
         """Whether it has shifted by more than a year of daily checks would show by chance."""
-        return self.status == "shifted" and self.p_value < ALARM_P
+        return self.status == "shifted" and (self.is_share or self.p_value < ALARM_P)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,20 +101,27 @@ def run(args: argparse.Namespace) -> int:
     known = reference_distribution.of_card(args.card)
     card = json.loads(args.card.read_text(encoding="utf-8"))
     recent = recent_predictions.read(args.statistics, card.get("sha256"))
-    found = compare(known, recent.rows)
+    shares = reference_shares.of_reference(card["reference"], str(args.card))
+    found = compare(known, recent.rows, shares)
     print(recent.summary)
     print(table(found))
     shifted = any(one.status == "shifted" for one in found)
     return DRIFTED if args.strict and shifted else 0
 
 
-def compare(known: Mapping[str, Reference], rows: Iterable[Mapping[str, float]]) -> list[Drift]:
-    """Every number that both sides have, the most shifted first."""
-    shared = {
-        name: values
-        for name, values in reference_distribution.columns(rows).items()
-        if name in known
-    }
+def compare(
+    known: Mapping[str, Reference],
+    rows: Iterable[Mapping[str, float]],
+    shares: Sequence[Known] = (),
+) -> list[Drift]:
+    """Every number and share that both sides have: alarms first, then the most shifted."""
+    return compare_columns(known, reference_distribution.columns(rows), shares)
+
+
+def compare_columns(
+    known: Mapping[str, Reference], columns: Mapping[str, Floats], shares: Sequence[Known] = ()
+) -> list[Drift]:
+    """The same of each number's values (n,)."""
     drifts = [
         Drift(
             name,
@@ -101,10 +129,39 @@ def compare(known: Mapping[str, Reference], rows: Iterable[Mapping[str, float]])
             psi(known[name], values),
             psi_by_chance(known[name], len(values)),
             *ks(known[name], values),
+            expected=float(known[name].quantiles[len(known[name].quantiles) // 2]),
+            recent=float(np.median(values)),
+            reference_n=known[name].n,
         )
-        for name, values in shared.items()
+        for name, values in columns.items()
+        if name in known and len(values)
     ]
-    return sorted(drifts, key=lambda one: -one.psi)
+    drifts += [
+        _of_share(share, columns[share.of])
+        for share in shares
+        if len(columns.get(share.of, ())) > 1
+    ]
+    return sorted(drifts, key=lambda one: (not one.is_alarm, -one.psi))
+
+
+def _of_share(known: Known, values: Floats) -> Drift:
+    recent = known.of_values(values)
+    return Drift(
+        known.name,
+        len(values),
+        reference_shares.psi(known.share, recent),
+        reference_shares.psi_by_chance(known, len(values)),
+        abs(recent - known.share),
+        known.p_value(values),
+        expected=known.share,
+        recent=recent,
+        reference_n=known.n,
+        is_share=True,
+    )
+
+
+def _beyond(p_value: float, bound: float) -> str:
+    return "shifted" if p_value < bound else "watch"
 
 
 def table(found: list[Drift]) -> str:
@@ -118,11 +175,11 @@ def table(found: list[Drift]) -> str:
     counts = {status: sum(one.status == status for one in found) for status in ("watch", "shifted")}
     if not found:
         return "nothing to compare: no prediction has a number of the card's reference"
-    if found[0].n < LEAST:
+    if max(one.n for one in found) < LEAST:
         lines.append(f"fewer than {LEAST} predictions: not enough to compare")
     else:
         lines.append(
             f"{counts['shifted']} shifted, {counts['watch']} to watch, of {len(found)} numbers "
-            f"(PSI below {WATCH:g} stable, to {SHIFTED:g} watch, above shifted)"
+            f"(PSI below {WATCH:g} stable, to {SHIFTED:g} watch, above shifted; shares by p)"
         )
     return "\n".join(lines)

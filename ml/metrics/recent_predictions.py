@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml.errors import BadInput
+from ml.metrics.reference_shares import VIEW
 
+_FRONTAL = ("AP", "PA")
 _NOT_SPACE = re.compile(r"\S")
 
 
@@ -38,7 +40,8 @@ class RecentPredictions(NamedTuple):
 
 
 def read(path: Path, sha256: str | None = None) -> RecentPredictions:
-    """The numbers of each prediction, its probability among them; BadInput names a bad line.
+    """The numbers of each prediction, among them its probability and, as 1 or 0, whether its view
+    is AP, where that is known; BadInput names a bad line.
 
     One JSON value after the other, each on lines of its own or on several: statistics, a
     prediction, what holds one as "prediction", or a list of those. sha256: of the
@@ -60,6 +63,11 @@ def read(path: Path, sha256: str | None = None) -> RecentPredictions:
                 numbers = prediction.get("statistics", prediction) or {}
                 if prediction.get("probability") is not None:
                     numbers = {**numbers, "probability": prediction["probability"]}
+                picture = found.get("picture")  # a file's name, as `ml predict` writes it
+                of_picture = picture.get("view") if isinstance(picture, dict) else None
+                view = prediction.get("view") or of_picture
+                if numbers and view in _FRONTAL:
+                    numbers = {**numbers, VIEW: float(view == "AP")}
                 if numbers:
                     rows.append({name: _finite(number) for name, number in numbers.items()})
                 elif {"quality", "model", "probability"} & prediction.keys():

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,13 @@ def of_card(card: Path) -> dict[str, Reference]:
         stored = json.loads(card.read_text(encoding="utf-8")).get("reference")
     except (ValueError, AttributeError) as error:
         raise BadInput(f"{card} is not a model's card") from error
+    return of_reference(stored, str(card))
+
+
+def of_reference(stored: Any, what: str) -> dict[str, Reference]:
+    """The distributions of a card's `reference`, by number; `what` names the card in errors."""
     if not stored:
-        raise BadInput(f"{card} has no reference: export the model again, with --cache")
+        raise BadInput(f"{what} has no reference: export the model again, with --cache")
     try:
         levels = stored["levels"]
         found = {
@@ -70,11 +76,11 @@ def of_card(card: Path) -> dict[str, Reference]:
             for name, values in stored["quantiles"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(f"the reference of {card} is damaged") from error
+        raise BadInput(f"the reference of {what} is damaged") from error
     if levels != LEVELS.tolist() or any(
         len(one.quantiles) != len(LEVELS) for one in found.values()
     ):
-        raise BadInput(f"the reference of {card} has quantiles at other levels")
+        raise BadInput(f"the reference of {what} has quantiles at other levels")
     return found
 
 
@@ -95,7 +101,13 @@ def psi_by_chance(known: Reference, n: int, share: float = 0.95) -> float:
     """The quantile of PSI without any change: (1/n + 1/m) times a chi-square of bins - 1."""
     shares = np.diff(known.below(_edges(known)), prepend=0.0, append=1.0)
     bins = max(int((shares > FLOOR).sum()), 2)
-    return float(chi2.ppf(share, bins - 1) * (1 / n + 1 / known.n))
+    return chi_square(share, bins - 1) * (1 / n + 1 / known.n)
+
+
+@cache
+def chi_square(share: float, freedom: int) -> float:
+    """The quantile of a chi-square distribution."""
+    return float(chi2.ppf(share, freedom))
 
 
 def ks(known: Reference, values: Floats) -> tuple[float, float]:
@@ -110,6 +122,24 @@ def ks(known: Reference, values: Floats) -> tuple[float, float]:
     )
     effective = len(values) * known.n / (len(values) + known.n)
     return distance, float(kolmogorov(math.sqrt(effective) * distance))
+
+
+def bars(known: Reference, values: Floats, count: int) -> list[tuple[float, float, float, float]]:
+    """Equal parts of the range of both: low and high end, share of the reference, of the values.
+
+    None where all of them are the same number.
+    """
+    low = min(float(known.quantiles[0]), float(values.min()))
+    high = max(float(known.quantiles[-1]), float(values.max()))
+    if high <= low:
+        return []
+    edges = np.linspace(low, high, count + 1)
+    of_values = np.histogram(values, edges)[0] / len(values)
+    cumulated = known.below(edges)
+    cumulated[-1] = 1.0
+    of_reference = np.clip(np.diff(cumulated), 0.0, 1.0)
+    ends = zip(edges[:-1], edges[1:], of_reference, of_values, strict=True)
+    return [(float(a), float(b), float(c), float(d)) for a, b, c, d in ends]
 
 
 def _edges(known: Reference) -> Floats:

@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission, permissions_of
+from portal.accounts.role_names import ROLES
 from portal.accounts.sessions import actor_of, hash_token, lock_unchanged
 from portal.errors import Invalid
+from portal.languages import _
 from portal.models import ApiToken, Role, User
 
 PREFIX: Final = "plr_"
@@ -28,6 +30,10 @@ SCOPES: Final = MappingProxyType(
         "studies:write": frozenset({Permission.STUDY_SUBMIT}),
         "studies:read": frozenset({Permission.STUDY_LIST, Permission.STUDY_READ}),
         "reviews:write": frozenset({Permission.REVIEW_WRITE}),
+        # Whole files, with the patient's name in them: what a reader may export.
+        "dicomweb:read": frozenset(
+            {Permission.STUDY_LIST, Permission.STUDY_READ, Permission.STUDY_EXPORT}
+        ),
     }
 )
 
@@ -56,13 +62,23 @@ def create_token(
     """
     wanted = sorted(set(scopes))
     if not wanted or any(scope not in SCOPES for scope in wanted):
-        raise Invalid("token", f"A token needs one or more of these scopes: {', '.join(SCOPES)}.")
+        raise Invalid(
+            "token",
+            _("A token needs one or more of these scopes: %(scopes)s.", scopes=", ".join(SCOPES)),
+        )
     held = permissions_of(user.role)
     beyond = [scope for scope in wanted if not SCOPES[scope] <= held]
     if beyond:
-        raise Invalid("token", f"The role {user.role} does not include {', '.join(beyond)}.")
+        raise Invalid(
+            "token",
+            _(
+                "The role %(role)s does not include %(beyond)s.",
+                role=ROLES[user.role],
+                beyond=", ".join(beyond),
+            ),
+        )
     if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
-        raise Invalid("token", "A token is valid for at most a year.")
+        raise Invalid("token", _("A token is valid for at most a year."))
     if actor is not None:
         lock_unchanged(session, user)
     raw = PREFIX + secrets.token_urlsafe(32)

@@ -23,12 +23,13 @@ from portal.accounts.throttle import BREAK_GLASS, Throttle
 from portal.audit import alarms
 from portal.errors import Invalid
 from portal.formats.display_text import clean_lines
+from portal.languages import _, lazy
 from portal.models import BreakGlass, BreakGlassReason, Study, User
 from portal.studies import exams, sealed_fields
 from portal.vault import NotReadable, Vault
 
 SHORTEST, LONGEST = 10, 500  # characters of an explanation
-_UNKNOWN: Final = "No case has this number, or it can’t be opened like this."
+_UNKNOWN: Final = lazy("No case has this number, or it can’t be opened like this.")
 _LIST: Final = 100
 
 
@@ -68,7 +69,14 @@ def open_case(
     actor.require(Permission.BREAK_GLASS)
     chosen, explanation = _reason(reason), clean_lines(explanation, LONGEST + 1)
     if not SHORTEST <= len(explanation) <= LONGEST:
-        raise Invalid("explanation", f"Give the reason in {SHORTEST} to {LONGEST} characters.")
+        raise Invalid(
+            "explanation",
+            _(
+                "Give the reason in %(shortest)s to %(longest)s characters.",
+                shortest=SHORTEST,
+                longest=LONGEST,
+            ),
+        )
     throttle.take([(BREAK_GLASS, str(actor.user_id))], now)
     named = _named(case)
     own = list(session.scalars(access.visible_studies(actor).where(named).limit(2)))
@@ -76,7 +84,7 @@ def open_case(
     if len(own) + len(others) != 1:
         audit.append(session, "glass_refused", actor=actor, now=now, detail={"found": len(others)})
         session.commit()
-        several = "Several cases begin like this. Give the whole id."
+        several = _("Several cases begin like this. Give the whole id.")
         raise Invalid("case", several if own or others else _UNKNOWN)
     if own:
         session.commit()
@@ -217,7 +225,7 @@ def _reason(text: str) -> BreakGlassReason:
     try:
         return BreakGlassReason(text)
     except ValueError:
-        raise Invalid("reason", "Choose one of the reasons.") from None
+        raise Invalid("reason", _("Choose one of the reasons.")) from None
 
 
 def _named(case: str) -> ColumnElement[bool]:
@@ -232,7 +240,7 @@ def _named(case: str) -> ColumnElement[bool]:
         number = typed.upper()
         if len(number) != 6 or not set(number) <= set(string.hexdigits.upper()):
             raise Invalid(
-                "case", "Give the case number (six signs, such as 7F3A21) or the id."
+                "case", _("Give the case number (six signs, such as 7F3A21) or the id.")
             ) from None
         named = Study.case_number == number
     return Study.id.in_(select(exams.exam_id()).where(named))

@@ -19,6 +19,7 @@ from portal.accounts.throttle import LINK, Throttle
 from portal.audit import alarms
 from portal.database import lock_table, rows_changed
 from portal.errors import Invalid
+from portal.languages import _
 from portal.models import Invitation, InvitationPurpose, Role, Team, User
 
 LIFETIME = timedelta(days=3)
@@ -50,17 +51,17 @@ def invite(
         actor.require(Permission.PEOPLE_MANAGE)
     name, email = " ".join(name.split()), email.strip().lower()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise Invalid("name", "Give a name of at most 200 characters.")
+        raise Invalid("name", _("Give a name of at most 200 characters."))
     if not is_address(email):
-        raise Invalid("email", "This is not an e-mail address.")
+        raise Invalid("email", _("This is not an e-mail address."))
     if actor is not None and _mailbox(session.get_one(User, actor.user_id).email) == _mailbox(
         email
     ):
         session.rollback()
-        raise Invalid("email", "This is your own address. Ask another administrator.")
+        raise Invalid("email", _("This is your own address. Ask another administrator."))
     if session.scalar(select(User.id).where(User.email == email)) is not None:
         session.rollback()
-        raise Invalid("email", "There is an account with this address already.")
+        raise Invalid("email", _("There is an account with this address already."))
     if actor is not None:
         recheck_permission(session, actor, Permission.PEOPLE_MANAGE)
     team_id = _team_id(session, actor, team, now)
@@ -120,7 +121,7 @@ def withdraw_invitation(session: Session, actor: Actor, invitation_id: UUID, now
         raise Denied("invitation")
     if found.used_at is not None:
         session.rollback()
-        raise Invalid("invitation", "This link was followed already: the person has an account.")
+        raise Invalid("invitation", _("This link was followed already: the person has an account."))
     if found.expires > now:
         found.expires = now
         audit.append(session, "invitation_withdrawn", actor=actor, now=now, subject_id=found.id)
@@ -293,7 +294,7 @@ def team_name(session: Session, text: str) -> str:
     wanted = " ".join(text.split())[:200].strip()
     if not wanted or not wanted.isprintable():
         session.rollback()
-        raise Invalid("team", "Give the team's name as it is to be read, without other signs.")
+        raise Invalid("team", _("Give the team's name as it is to be read, without other signs."))
     return wanted
 
 

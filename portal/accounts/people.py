@@ -5,7 +5,7 @@ modules of their own.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -38,8 +38,12 @@ from portal.accounts.throttle import (
     origin,
 )
 from portal.errors import Invalid
-from portal.models import Invitation, LoginSession, Role, Team, User
+from portal.languages import _
+from portal.models import DicomNode, Invitation, LoginSession, Role, Team, User
 from portal.vault import Vault
+
+# The accounts of DICOM nodes are nobody's: no page shows or changes them.
+_NODES: Final = select(DicomNode.user_id)
 
 
 def check_password(
@@ -122,7 +126,7 @@ def change_password(
         _note_wrong_password(session, actor, "change_password", now)
         return False
     if old == new:
-        raise Invalid("password", "This is the password that you have. Choose another.")
+        raise Invalid("password", _("This is the password that you have. Choose another."))
     passwords.check_new(new, (user.name, user.email))
     hashed = passwords.hash_password(new)
     lock_unchanged(session, user)
@@ -179,8 +183,9 @@ def confirm_identity(
 
 
 def people(session: Session) -> list[User]:
-    """Everybody, by name."""
-    return list(session.scalars(select(User).order_by(User.name, User.email)))
+    """Everybody, by name; not the accounts in whose names DICOM nodes send."""
+    rows = select(User).where(User.id.not_in(_NODES)).order_by(User.name, User.email)
+    return list(session.scalars(rows))
 
 
 def set_role(
@@ -210,7 +215,7 @@ def move(
     team = session.get(Team, team_id)
     if team is None:
         session.rollback()
-        raise Invalid("team", "Choose one of the teams.")
+        raise Invalid("team", _("Choose one of the teams."))
     changed = role_changes.change(session, actor, user, now, team=team)
     session.commit()
     return user, changed
@@ -313,7 +318,7 @@ def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
     user = _user(session, user_id)
     if user.id == actor.user_id:
         session.rollback()
-        raise Invalid("person", "You cannot do this to yourself. Ask another administrator.")
+        raise Invalid("person", _("You cannot do this to yourself. Ask another administrator."))
     recheck_permission(session, actor, Permission.PEOPLE_MANAGE, user.id)
     return user
 
@@ -321,7 +326,7 @@ def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
 def _user(session: Session, user_id: UUID, *, lock: bool = False) -> User:
     locked: dict[str, Any] = {"with_for_update": {"key_share": True}, "populate_existing": True}
     user = session.get(User, user_id, **(locked if lock else {}))
-    if user is None:
+    if user is None or session.scalar(_NODES.where(DicomNode.user_id == user_id)) is not None:
         session.rollback()
         raise Denied("person")
     return user

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from portal import audit
 from portal.access import Actor, Denied, Permission, permissions_of
-from portal.models import LoginSession, ProofMethod, User
+from portal.models import Language, LoginSession, ProofMethod, User
+from portal.teams.settings import DEFAULTS
 
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=10)
@@ -146,7 +147,11 @@ def load_session(
     None when it is unknown, ended, too old or silent for too long, or the person is disabled.
     `active`: the person did something; a page that refreshes by itself does not count.
     """
-    login = session.scalar(select(LoginSession).where(LoginSession.token_hash == hash_token(raw)))
+    login = session.scalar(
+        select(LoginSession)
+        .where(LoginSession.token_hash == hash_token(raw))
+        .options(joinedload(LoginSession.user).joinedload(User.team_choices))
+    )
     found = None
     if login is not None and _is_live(login, now, idle) and login.user.disabled_at is None:
         if active and now - login.last_seen >= _SEEN_EVERY:
@@ -190,6 +195,31 @@ def remember_list(session: Session, user: User, filters: dict[str, str]) -> None
     """Remember a person's filters of the worklist, for the way back to it and the next sign-in."""
     if (user.list_filters or {}) != filters:
         user.list_filters = filters
+    session.commit()
+
+
+def language_of(user: User) -> Language:
+    """The language a person reads: their own choice, else their team's."""
+    team = user.team_choices.language if user.team_choices is not None else None
+    return user.language or team or DEFAULTS.language
+
+
+def choose_language(
+    session: Session, actor: Actor, language: Language | None, now: datetime
+) -> None:
+    """Choose one's own language, None for the team's; one audit row where it is another one."""
+    user = session.get_one(User, actor.user_id, with_for_update=True, populate_existing=True)
+    before = user.language
+    if before is not language:
+        user.language = language
+        audit.append(
+            session,
+            "language_chosen",
+            actor=actor,
+            now=now,
+            subject_id=user.id,
+            detail={"before": before, "after": language},
+        )
     session.commit()
 
 

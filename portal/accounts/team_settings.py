@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict, Invalid
+from portal.languages import _, lazy, number_text
 from portal.models import AiShown, Language, Team, TeamChoices
 from portal.teams.settings import BOUNDS, Bounds, TeamSettings, in_force
 
@@ -20,6 +21,23 @@ CHOICES: Final[Mapping[str, type[StrEnum]]] = MappingProxyType(
 )
 """The settings of which one value out of a list is chosen."""
 _SWITCHES: Final = MappingProxyType({"yes": True, "no": False})
+
+
+_WHOLE: Final = MappingProxyType(
+    {
+        "%": lazy("A whole number percent from %(least)s to %(most)s, or nothing for the default."),
+        "minutes": lazy(
+            "A whole number of minutes from %(least)s to %(most)s, or nothing for the default."
+        ),
+        "hours": lazy(
+            "A whole number of hours from %(least)s to %(most)s, or nothing for the default."
+        ),
+        "hour": lazy("A full hour from %(least)s to %(most)s, or nothing for the default."),
+        "years": lazy(
+            "A whole number of years from %(least)s to %(most)s, or nothing for the default."
+        ),
+    }
+)
 
 
 def team_with_settings(
@@ -56,7 +74,7 @@ def choose(
     before = _chosen(team, choices)[name]
     if typed(before) != shown.strip():
         session.rollback()
-        raise Conflict("changed", "Somebody has changed this setting since the page was opened.")
+        raise Conflict("changed", _("Somebody has changed this setting since the page was opened."))
     if choices is None:
         choices = TeamChoices(team_id=team_id)
         session.add(choices)
@@ -94,15 +112,13 @@ def _read(name: str, text: str) -> int | bool | StrEnum | None:
         {value.value: value for value in CHOICES[name]} if name in CHOICES else _SWITCHES
     )
     if text not in allowed:
-        raise Invalid(name, "Choose one of the values in the list.")
+        raise Invalid(name, _("Choose one of the values in the list."))
     return allowed[text]
 
 
 def _whole(name: str, text: str, bounds: Bounds) -> int:
     digits = text.isascii() and text.isdecimal() and len(text) <= len(str(bounds.most))
     if not digits or not bounds.least <= int(text) <= bounds.most:
-        limits = f"{bounds.least:,} to {bounds.most:,}"
-        unit = " percent" if bounds.unit == "%" else f" of {bounds.unit}"
-        message = f"A whole number{unit} from {limits}, or nothing for the default."
-        raise Invalid(name, message)
+        limits = {"least": number_text(bounds.least), "most": number_text(bounds.most)}
+        raise Invalid(name, _WHOLE[bounds.unit] % limits)
     return int(text)

@@ -16,6 +16,7 @@ from portal.access import Actor, Denied, Permission
 from portal.accounts.invitations import team_name
 from portal.database import lock_table
 from portal.errors import Invalid
+from portal.languages import _
 from portal.models import Team, TeamChoices, User
 from portal.teams.settings import TeamSettings, in_force
 
@@ -93,4 +94,4 @@ def _free_name(session: Session, text: str, *, but: UUID | None = None) -> str:
 
 
 def _taken() -> Invalid:
-    return Invalid("team", "There is a team of this name already.")
+    return Invalid("team", _("There is a team of this name already."))

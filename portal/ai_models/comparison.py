@@ -5,19 +5,21 @@ on the bad side, or a measure that only the active model's card has. Cards are m
 held-out pictures, so a person may decide otherwise, with a reason.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portal.ai_models import cards
+from portal.languages import _, lazy, number_text
+
 # Of the card's `metrics`: the text, and whether more is better.
 _MEASURES: Final = {
     "auc": ("AUC", True),
-    "positive_dice": ("Dice of pictures with a pneumothorax", True),
-    "kaggle_dice": ("Dice of all pictures", True),
-    "sensitivity_at_specificity_0.93": ("Sensitivity where specificity is 0.93", True),
-    "ece": ("Calibration error (ECE)", False),
-    "brier": ("Brier score", False),
+    "positive_dice": (lazy("Dice of pictures with a pneumothorax"), True),
+    "kaggle_dice": (lazy("Dice of all pictures"), True),
+    "sensitivity_at_specificity_0.93": (lazy("Sensitivity where specificity is 0.93"), True),
+    "ece": (lazy("Calibration error (ECE)"), False),
+    "brier": (lazy("Brier score"), False),
 }
 
 
@@ -37,12 +39,29 @@ def worse(card: Mapping[str, Any] | None, active: Mapping[str, Any] | None) -> l
         low, high = _number(theirs, name, "low"), _number(theirs, name, "high")
         if low is None or high is None:
             continue
-        value, interval = _number(ours, name, "value"), f"{low:.3f} – {high:.3f}"
+        value, interval = (
+            _number(ours, name, "value"),
+            f"{number_text(low, 3)} – {number_text(high, 3)}",
+        )
         if value is None:
-            sentence = f"{text} is not on its card; the active model’s is {interval}."
+            sentence = _(
+                "%(measure)s is not on its card; the active model’s is %(interval)s.",
+                measure=text,
+                interval=interval,
+            )
         elif (value < low) if more_is_better else (value > high):
-            side = "below" if more_is_better else "above"
-            sentence = f"{text} {value:.3f} is {side} the active model’s interval ({interval})."
+            values = {"measure": text, "value": number_text(value, 3), "interval": interval}
+            sentence = (
+                _(
+                    "%(measure)s %(value)s is below the active model’s interval (%(interval)s).",
+                    **values,
+                )
+                if more_is_better
+                else _(
+                    "%(measure)s %(value)s is above the active model’s interval (%(interval)s).",
+                    **values,
+                )
+            )
         else:
             continue
         found.append(Worse(name, sentence))
@@ -56,7 +75,4 @@ def _metrics(card: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def _number(metrics: Mapping[str, Any], name: str, part: str) -> float | None:
     found = metrics.get(name)
-    value = found.get(part) if isinstance(found, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return cards.number_of(found.get(part)) if isinstance(found, Mapping) else None

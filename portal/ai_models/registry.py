@@ -22,6 +22,7 @@ from portal.ai_models import cards, known_models
 from portal.database import lock_table
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean
+from portal.languages import _
 from portal.models import ModelState, ModelVersion, OperatingPoint, RetractionReason
 from worker.contract.message import InvalidMessage
 from worker.contract.prediction import ModelIdentity
@@ -40,13 +41,22 @@ def add(
 
     Invalid for a card that names no model, is too large, or differs from the known one.
     """
-    if not isinstance(card, Mapping) or len(json.dumps(card)) > _CARD_BYTES:
-        raise Invalid("card", "The card is not a JSON object of at most 512 KB.")
+    if cards.has_unusable_number(card):
+        raise Invalid(
+            "card",
+            _(
+                "The card holds a number that can't be used: one of more than %(digits)s digits, "
+                "or none at all (NaN, Infinity).",
+                digits=cards.DIGITS,
+            ),
+        )
+    if not isinstance(card, Mapping) or not _is_small(card):
+        raise Invalid("card", _("The card is not a JSON object of at most 512 KB."))
     try:
         identity = {key: card.get(key) for key in ("name", "version", "sha256")}
         named = ModelIdentity.parse(identity).as_json()
     except InvalidMessage as error:
-        raise Invalid("card", f"The card can't be used: {error.message}.") from None
+        raise Invalid("card", _("The card can't be used: %(why)s.", why=error.message)) from None
     lock_table(session, ModelVersion)  # whether it is known decides
     same = select(ModelVersion).filter_by(**named).execution_options(populate_existing=True)
     row = session.scalars(same).first()
@@ -56,7 +66,7 @@ def add(
     elif row.card not in (None, card) and (row.source, source) != (SHIPPED, SHIPPED):
         session.rollback()
         raise Invalid(
-            "card", "Another card of this model is known: give the new one its own version."
+            "card", _("Another card of this model is known: give the new one its own version.")
         )
     row.card, row.source, row.archive_sha256 = dict(card), source[:500], archive_sha256 or None
     session.flush()
@@ -70,6 +80,13 @@ def add(
     )
     session.commit()
     return row
+
+
+def _is_small(card: Any) -> bool:
+    try:
+        return len(json.dumps(card)) <= _CARD_BYTES
+    except RecursionError:  # lists in lists in lists
+        return False
 
 
 def promote(
@@ -98,17 +115,23 @@ def promote(
     problems = list(cards.problems_of(model.card))
     if problems:
         session.rollback()
-        raise Conflict("not_promotable", f"It can't be promoted: {' '.join(problems)}")
+        raise Conflict(
+            "not_promotable", _("It can't be promoted: %(problems)s", problems=" ".join(problems))
+        )
     before = known_models.active_model(session)
     if only_if is not None and not only_if(before):
         session.rollback()
-        raise Conflict("changed", "Another model was promoted meanwhile.")
+        raise Conflict("changed", _("Another model was promoted meanwhile."))
     worse = known_models.worse_than(model, before)
     if worse and not reason:
         session.rollback()
         sentences = " ".join(one.sentence for one in worse)
         raise Conflict(
-            "worse_than_active", f"It is worse than the active model: {sentences} Give a reason."
+            "worse_than_active",
+            _(
+                "It is worse than the active model: %(sentences)s Give a reason.",
+                sentences=sentences,
+            ),
         )
     if before is not None and before.id != model.id:
         before.state, before.retired_at = ModelState.RETIRED, now
@@ -142,7 +165,7 @@ def roll_back(session: Session, actor: Actor, now: datetime) -> ModelVersion:
     before = known_models.previous(session)
     if before is None:
         session.rollback()
-        raise Conflict("no_previous", "No model was active before this one.")
+        raise Conflict("no_previous", _("No model was active before this one."))
     return promote(
         *(session, actor, before.id, now),
         point=before.operating_point,
@@ -160,7 +183,7 @@ def choose_point(
     model = known_models.get(session, model_id, anew=True)
     if model.state is not ModelState.ACTIVE:
         session.rollback()
-        raise Conflict("not_active", "Only the active model has an operating point to choose.")
+        raise Conflict("not_active", _("Only the active model has an operating point to choose."))
     model.operating_point = point
     detail = {"sha256": model.sha256, "operating_point": point.value}
     audit.append(
@@ -188,12 +211,12 @@ def retract(
     try:
         why = RetractionReason(reason)
     except ValueError:
-        raise Invalid("retraction_reason", "Choose one of the reasons.") from None
+        raise Invalid("retraction_reason", _("Choose one of the reasons.")) from None
     lock_table(session, ModelVersion)
     model = known_models.get(session, model_id, anew=True)
     if model.retracted_at is not None:
         session.rollback()
-        raise Conflict("retracted", "The results of this model are retracted already.")
+        raise Conflict("retracted", _("The results of this model are retracted already."))
     model.retracted_at, model.retracted_by, model.retraction_reason = now, actor.user_id, why
     return _noted(session, actor, model, "model_results_retracted", now, why)
 
@@ -205,7 +228,7 @@ def restore_results(session: Session, actor: Actor, model_id: UUID, now: datetim
     model = known_models.get(session, model_id, anew=True)
     if model.retracted_at is None or model.retraction_reason is None:
         session.rollback()
-        raise Conflict("not_retracted", "The results of this model are not retracted.")
+        raise Conflict("not_retracted", _("The results of this model are not retracted."))
     why = model.retraction_reason
     model.retracted_at = model.retracted_by = model.retraction_reason = None
     return _noted(session, actor, model, "model_results_restored", now, why)
@@ -232,6 +255,10 @@ def _checked_reason(text: str) -> str:
     if reason and not _REASON_SHORTEST <= len(reason) <= _REASON_LENGTH:
         raise Invalid(
             "override_reason",
-            f"Give the reason in {_REASON_SHORTEST} to {_REASON_LENGTH} characters.",
+            _(
+                "Give the reason in %(shortest)s to %(longest)s characters.",
+                shortest=_REASON_SHORTEST,
+                longest=_REASON_LENGTH,
+            ),
         )
     return reason

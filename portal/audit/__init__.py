@@ -19,11 +19,12 @@ from uuid import UUID
 from sqlalchemy import Engine, Select, bindparam, func, insert, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
-from portal import database
+from portal import database, readable_rows
 from portal.access import Actor, Permission
 from portal.audit import bindings, first_seals, macs
 from portal.audit.subjects import studies_named
 from portal.models import AUDIT_NUMBERS, AuditEvent, AuditSubject, AuditWriter, Base
+from portal.readable_rows import Readable
 
 Detail = Mapping[str, str | int | bool | list[str] | None]
 
@@ -185,7 +186,13 @@ def search(
 
 def readable(session: Session, query: Select[AuditEvent]) -> list[AuditEvent]:
     """The rows of a query in its order, without those that can't be read; call it first."""
-    numbers = session.scalars(query.with_only_columns(AuditEvent.seq)).all()
+    only = query.with_only_columns(AuditEvent.seq)
+
+    def numbers_of(log: Readable) -> list[int]:
+        with log.parts(session) as parts:
+            return [seq for part in parts for seq in session.scalars(only.where(part)).all()]
+
+    numbers, _ = readable_rows.around_damage(session, AuditEvent, numbers_of)
 
     def read(some: Sequence[int]) -> dict[int, AuditEvent]:
         rows = session.scalars(select(AuditEvent).where(AuditEvent.seq.in_(some)))

@@ -17,17 +17,18 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
+from portal.languages import lazy
 from portal.models import AuditEvent, Invitation, Role, User
 
 # What each alarm is called on the page.
 ALARMS: Final = MappingProxyType(
     {
-        "glass_broken": "Opened a case that is not theirs",
-        "patient_access_given": "Gave a person access to patients’ data",
-        "auditor_made": "Gave a person access to this page",
-        "admin_made": "Gave a person the rights of an administrator",
-        "inviter_followed_link": "Followed a link that they had made themselves",
-        "anchors_gone": "The access log’s anchors are gone: its end can have been cut off",
+        "glass_broken": lazy("Opened a case that is not theirs"),
+        "patient_access_given": lazy("Gave a person access to patients’ data"),
+        "auditor_made": lazy("Gave a person access to this page"),
+        "admin_made": lazy("Gave a person the rights of an administrator"),
+        "inviter_followed_link": lazy("Followed a link that they had made themselves"),
+        "anchors_gone": lazy("The access log’s anchors are gone: its end can have been cut off"),
     }
 )
 # Giving any of these roles is an alarm, so that no administrator can take it unseen through a

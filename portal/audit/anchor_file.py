@@ -57,17 +57,12 @@ def history(session: Session, file: Path) -> History:
     A restored portal may be on another machine, which has none of them.
     """
     mark, found = _mark(session, file), History()
-    restored = select(func.max(AuditEvent.seq)).where(AuditEvent.event == anchors.RESTORED)
-    rows = (
-        select(AuditEvent)
-        .where(
-            AuditEvent.event.in_((BEGUN, GONE)),
-            AuditEvent.seq > func.coalesce(restored.scalar_subquery(), 0),
-        )
-        .order_by(AuditEvent.seq)
-    )
+    restores = select(func.max(AuditEvent.seq)).where(AuditEvent.event == anchors.RESTORED)
+    of_anchors = AuditEvent.event.in_((BEGUN, GONE))
+    rows = select(AuditEvent).where(of_anchors).order_by(AuditEvent.seq)
+    restored = session.scalar(restores) or 0  # no condition of the query: it would read all pages
     for row in audit.readable(session, rows):
-        if _place_in(row.detail) == mark:
+        if row.seq > restored and _place_in(row.detail) == mark:
             is_lost = row.event == GONE
             found = History(True, not is_lost, row.at if is_lost else found.lost_at)
     return found

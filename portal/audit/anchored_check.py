@@ -9,9 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import database
-from portal.audit import anchor_file, anchors, bindings, verification
+from portal.audit import anchor_file, anchors, bindings, partial_verification, verification
 from portal.audit.anchors import Anchored, AnchorFailed
 from portal.audit.verification import Verification
+from portal.languages import _, moment_text, number_text
 from portal.models import AuditEvent, AuditHead, AuditLink, AuditSubject, AuditWriter, Base
 from portal.settings import Settings
 
@@ -45,7 +46,11 @@ class Checked:
         """What the anchors have against the log."""
         if self.anchored is None or not self.anchored.problem:
             return ""
-        return f"from row {self.anchored.first_bad} on: {self.anchored.problem}"
+        return _(
+            "from row %(first_bad)s on: %(problem)s",
+            first_bad=self.anchored.first_bad,
+            problem=self.anchored.problem,
+        )
 
 
 def check(session: Session, settings: Settings, now: datetime) -> Checked:
@@ -54,21 +59,37 @@ def check(session: Session, settings: Settings, now: datetime) -> Checked:
     if found.is_unreadable or (found.problem and not found.is_late):
         return Checked(found)
     file = anchors.place(session, settings)
-    known = anchor_file.history(session, file)
     try:
+        known = anchor_file.history(session, file)
         with file.open(encoding="utf-8", errors="replace") as lines:
             checked = _compared(session, found, lines, settings, now)
     except FileNotFoundError:
         checked = _compared(session, found, (), settings, now)
     except OSError as error:
-        return Checked(found, refused=f"{file} can't be read ({error.strerror}).")
+        return Checked(
+            found,
+            refused=_("%(file)s can't be read (%(why)s).", file=file, why=error.strerror),
+        )
     except AnchorFailed as failed:
         return Checked(found, refused=f"{file}: {failed}")
+    except database.UNREADABLE as error:
+        if not found.is_partial or not database.is_damage(error):
+            raise
+        session.rollback()
+        unread = _("The log’s rows about its anchors can’t be read.")
+        return Checked(found, refused=unread)
     if known.was_begun and checked.anchored is not None and not checked.anchored.anchors:
-        gone = f"the log reaches to row {found.count:,}, its anchors are gone: {file} has none."
+        gone = _(
+            "the log reaches to row %(count)s, its anchors are gone: %(file)s has none.",
+            count=number_text(found.count),
+            file=file,
+        )
         return replace(checked, refused=gone, reach="")
     if known.lost_at is not None and checked.reach:
-        lost = f" Anchors of before {known.lost_at:%Y-%m-%d %H:%M} UTC are gone (see the alarm)."
+        lost = _(
+            " Anchors of before %(lost_at)s are gone (see the alarm).",
+            lost_at=moment_text(known.lost_at),
+        )
         return replace(checked, reach=checked.reach + lost)
     return checked
 
@@ -76,34 +97,44 @@ def check(session: Session, settings: Settings, now: datetime) -> Checked:
 def reach_of(found: Anchored, settings: Settings, now: datetime) -> str:
     """How far the anchors reach, in sentences."""
     if found.newest is None:
-        text = "There is no anchor yet: only anchors show whether rows were cut off at the end."
+        text = _("There is no anchor yet: only anchors show whether rows were cut off at the end.")
     else:
-        text = (
-            f"Checked against {found.anchors:,} anchors, the newest of "
-            f"{found.newest:%Y-%m-%d %H:%M} UTC. They reach to row {found.last_row:,}; "
-            f"{found.rows_after:,} rows after it have no anchor."
+        text = _(
+            "Checked against %(anchors)s anchors, the newest of %(newest)s. They reach to row "
+            "%(last_row)s; %(rows_after)s rows after it have no anchor.",
+            anchors=number_text(found.anchors),
+            newest=moment_text(found.newest),
+            last_row=number_text(found.last_row),
+            rows_after=number_text(found.rows_after),
         )
         late = timedelta(minutes=2 * settings.audit_anchor_minutes)
         if found.rows_after and now - found.newest > late:
-            text += " The newest anchor is late: see whether the sweep runs and can write its file."
+            text += _(
+                " The newest anchor is late: see whether the sweep runs and can write its file."
+            )
     if found.before_restore:
-        text += (
-            f" {found.before_restore:,} anchors are of rows that the backup did not hold which was "
-            "restored since."
+        text += _(
+            " %(before_restore)s anchors are of rows that the backup did not hold which was "
+            "restored since.",
+            before_restore=number_text(found.before_restore),
         )
     if found.unread:
-        text += f" {found.unread:,} lines of the file were cut off and can't be read."
+        text += _(
+            " %(unread)s lines of the file were cut off and can't be read.",
+            unread=number_text(found.unread),
+        )
     return text
 
 
 def _verified(session: Session, now: datetime) -> Verification:
-    """The log by itself; where that can't be read to its end, what can't."""
-    try:
-        return verification.verify(session, now)
-    except database.UNREADABLE as error:
-        if not database.is_damage(error):
-            raise
-        session.rollback()
+    """The log by itself; where rows of it can't be read, all others, or else what can't."""
+    for verify in (verification.verify, partial_verification.verify):
+        try:
+            return verify(session, now)
+        except database.UNREADABLE as error:
+            if not database.is_damage(error):
+                raise
+            session.rollback()
     return _unreadable(session)
 
 

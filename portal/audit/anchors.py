@@ -20,8 +20,11 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from portal import readable_rows
 from portal.audit import chain, macs
+from portal.languages import _
 from portal.models import AuditEvent, AuditHead, AuditLink, AuditWriter
+from portal.readable_rows import Readable
 from portal.settings import Settings
 
 # The log's row about a restored backup, and how many rows the chain in it had.
@@ -115,7 +118,7 @@ def compare(session: Session, lines: Iterable[str]) -> Anchored:
     written anew, the first bad row is somewhere behind the last anchor that still fits; the row
     after that one is named.
     """
-    count, _ = chain.head(session)
+    count, _mac = chain.head(session)
     anchors, unread = _read(session, lines)
     restores, macs_at = _restores(session), _macs_at(session, {anchor.seq for anchor in anchors})
     fits, newest, older = 0, None, 0
@@ -129,13 +132,22 @@ def compare(session: Session, lines: Iterable[str]) -> Anchored:
             return Anchored(
                 len(anchors),
                 count + 1,
-                f"{gone} rows that were there at {anchor.at} are missing at the end",
+                _(
+                    "%(count)s rows that were there at %(time)s are missing at the end",
+                    count=gone,
+                    time=anchor.at,
+                ),
             )
         if anchor.seq and macs_at.get(anchor.seq) != anchor.mac:
             return Anchored(
                 len(anchors),
                 fits + 1,
-                f"rows {fits + 1} to {anchor.seq} are not those that were there at {anchor.at}",
+                _(
+                    "rows %(first)s to %(last)s are not those that were there at %(time)s",
+                    first=fits + 1,
+                    last=anchor.seq,
+                    time=anchor.at,
+                ),
             )
         fits, newest = anchor.seq, at
     last_row = session.scalar(select(AuditLink.seq).where(AuditLink.position == fits)) or 0
@@ -163,11 +175,21 @@ def _macs_at(session: Session, positions: set[int]) -> dict[int, str]:
 
 
 def _restores(session: Session) -> list[tuple[int, datetime]]:
-    """Of each restore of a backup: how many rows the chain in it had, and when it was restored."""
-    rows = session.execute(
-        select(AuditEvent.at, AuditEvent.detail).where(AuditEvent.event == RESTORED)
-    ).all()
-    details = [(json.loads(row.detail), row.at) for row in rows]
+    """Of each restore of a backup: how many rows the chain in it had, and when it was restored. One
+    whose row can't be read is passed over: then older anchors contradict the log.
+    """
+    query = select(AuditEvent.at, AuditEvent.detail).where(AuditEvent.event == RESTORED)
+
+    def read(log: Readable) -> list[tuple[datetime, str]]:
+        with log.parts(session) as parts:
+            return [
+                (row.at, row.detail)
+                for part in parts
+                for row in session.execute(query.where(part)).all()
+            ]
+
+    rows, _unread = readable_rows.around_damage(session, AuditEvent, read)
+    details = [(json.loads(detail), at) for at, detail in rows]
     return [(detail[LINKED_ROWS], at) for detail, at in details if LINKED_ROWS in detail]
 
 
@@ -225,7 +247,7 @@ def _is_cut_off(file: Path) -> bool:
 
 def _send(address: str, line: str) -> None:
     """To a socket (/dev/log) or, by UDP, to host:port."""
-    host, _, port = address.rpartition(":")
+    host, _colon, port = address.rpartition(":")
     target = (host, int(port)) if host else address
     handler = _Syslog(
         address=target,

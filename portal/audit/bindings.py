@@ -8,7 +8,9 @@ a record that was added, changed or removed from outside does not.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
@@ -17,6 +19,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Select, Table, and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
+from portal import database
+from portal.languages import _
 from portal.models import (
     Addendum,
     Base,
@@ -124,32 +128,64 @@ def bound_in(detail: str) -> Iterator[tuple[str, str]]:
     """The records that a detail names, each with its digest."""
     if f'"{DETAIL}"' in detail:
         for one in json.loads(detail).get(DETAIL, ()):
-            record_, _, digest = one.rpartition("/")
+            record_, _slash, digest = one.rpartition("/")
             yield record_, digest
 
 
-def compare(session: Session, bound: Bound) -> tuple[int, list[str]]:
-    """Compare all records with what the log states about them.
-
-    Returns how many there are and a sentence for each that does not fit. Empties `bound`.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How many records there are, a sentence for each that does not fit, and how many can't be
+    compared: a row of the log that can't be read may be about them.
     """
-    count, bad = 0, list[str]()
+
+    count: int
+    bad: list[str]
+    unknown: int = 0
+
+
+def compare(session: Session, bound: Bound, unread: Collection[int] | None = None) -> Compared:
+    """Compare all records with what the log states about them. Empties `bound`.
+
+    `unread`: the numbers of rows of the log that can't be read, if any. Then a table of which a row
+    can't be read is stated, and the others are compared; without `unread` its error is raised.
+    """
+    count, unknown, bad, newest = 0, 0, list[str](), max(unread or (), default=0)
     for table in TABLES:
         query = select(table).order_by(*table.primary_key.columns)
-        rows = session.execute(query, execution_options={"yield_per": _AT_ONCE}).mappings()
-        for row in rows:
-            count += 1
-            name = record(table, row)
-            seq, digest = bound.pop(name, (0, ""))
-            if not seq:
-                bad.append(f"{name}: no row of the log is about it")
-            elif digest != _digest(table, row):
-                bad.append(f"{name}: not as row {seq} of the log states")
-    bad += [
-        f"{name}: missing, row {seq} of the log is about it" for name, (seq, _) in bound.items()
-    ]
+        try:
+            with nullcontext() if unread is None else session.begin_nested():
+                rows = session.execute(query, execution_options={"yield_per": _AT_ONCE})
+                for row in rows.mappings():
+                    count += 1
+                    name = record(table, row)
+                    seq, digest = bound.pop(name, (0, ""))
+                    if seq and digest == _digest(table, row):
+                        continue
+                    if seq < newest:
+                        unknown += 1
+                    elif not seq:
+                        bad.append(_("%(record)s: no row of the log is about it", record=name))
+                    else:
+                        bad.append(_differs(name, seq))
+        except database.UNREADABLE as error:
+            if unread is None or not database.is_damage(error):
+                raise
+            bad.append(_("%(table)s: a row can't be read", table=table.name))
+            for name in [one for one in bound if one.startswith(f"{table.name}/")]:
+                del bound[name]
+    for name, (seq, _digest_then) in bound.items():
+        if seq < newest:
+            unknown += 1
+        else:
+            bad.append(
+                _("%(record)s: missing, row %(row)s of the log is about it", record=name, row=seq)
+            )
     bound.clear()
-    return count, bad
+    return Compared(count, bad, unknown)
+
+
+def _differs(name: str, seq: int) -> str:
+    return _("%(record)s: not as row %(row)s of the log states", record=name, row=seq)
 
 
 def _key_of(table: Table, row: Values) -> tuple[UUID, ...]:

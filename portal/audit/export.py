@@ -17,6 +17,7 @@ from portal import audit, database
 from portal.access import Actor, Permission
 from portal.errors import Conflict
 from portal.formats.display_text import csv_line
+from portal.languages import _, number_text
 from portal.models import AuditEvent, AuditLink
 
 FORMATS: Final = {"csv": "text/csv", "jsonl": "application/jsonl"}
@@ -55,8 +56,12 @@ def export(
     if count > MOST_ROWS:
         raise Conflict(
             "too_many_rows",
-            f"These are {count:,} rows; at most {MOST_ROWS:,} are handed out at once. Narrow the "
-            "time, or use the command line.",
+            _(
+                "These are %(count)s rows; at most %(most)s are handed out at once. Narrow "
+                "the time, or use the command line.",
+                count=number_text(count),
+                most=number_text(MOST_ROWS),
+            ),
         )
     try:
         text = "".join(lines(session, criteria, form))

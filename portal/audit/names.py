@@ -13,7 +13,16 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal.access import Actor, Permission
-from portal.models import ApiToken, AuditEvent, Invitation, ModelVersion, Study, Team, User
+from portal.models import (
+    ApiToken,
+    AuditEvent,
+    DicomNode,
+    Invitation,
+    ModelVersion,
+    Study,
+    Team,
+    User,
+)
 
 # The beginning of an id, as a page shows it: eight characters, or a few more that were copied.
 _BEGINNING: Final = re.compile(r"[0-9a-f]{6,31}")
@@ -95,5 +104,6 @@ _NAMED: Final[Collection[tuple[Any, Any]]] = (
     (ApiToken.id, ApiToken.name),
     (Team.id, Team.name),
     (ModelVersion.id, ModelVersion.name),
+    (DicomNode.id, DicomNode.name),
     (User.id, User.name),
 )

@@ -101,7 +101,10 @@ def fetch_card(source: str, sha256: str, settings: Settings) -> Any:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["the model could not be fetched"]
         raise Failed(lines[-1].removeprefix("fetch: "))
-    return json.loads(done.stdout)
+    try:
+        return json.loads(done.stdout)
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+        raise Failed("the model's card can't be read as JSON") from None
 
 
 def _list(_chosen: argparse.Namespace) -> int:
@@ -155,6 +158,7 @@ def _statistics(chosen: argparse.Namespace) -> int:
                         "model": {"sha256": model.sha256},
                         "statistics": one.statistics,
                         "probability": one.probability,
+                        "view": picture.view.value,
                         "quality": {"verdict": one.quality_verdict.value},
                         "measurements": {"spacing_problem": measured.get("spacing_problem")},
                     }

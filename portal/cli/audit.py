@@ -50,10 +50,14 @@ def _verify(chosen: argparse.Namespace) -> int:
         waiting = _waiting(found)
         if not found.is_whole:
             what = "is late" if found.is_late and not found.bad_records else "is broken"
+            if found.is_partial and not found.problem:
+                what = "can't be read whole"
             more = len(found.findings) - _NAMED
             lines = [*found.findings[:_NAMED], *([f"and {more} more"] if more > 0 else [])]
             if checked.contradiction:
                 lines.append(f"not the log that was anchored, {checked.contradiction}")
+            elif found.is_partial:
+                lines += [one for one in (checked.reach, checked.refused) if one]
             raise Failed("\n".join([f"The access log {what}:", *lines, *waiting]))
         print_line(
             f"The access log is whole: {found.count} rows, and {found.records} records that they "

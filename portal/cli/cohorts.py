@@ -16,6 +16,7 @@ from portal.operations.context import Failed, now, open_portal, print_line
 from portal.settings import Settings
 
 _WHY = {
+    "second_read": "wait for a second or third reader, who is to see no finding before",
     "not_frontal": "no frontal view",
     "no_dicom": "uploaded as PNG or JPEG: only DICOM can be de-identified",
     "not_prepared": "could not be prepared",

@@ -93,6 +93,11 @@ def retain(chosen: argparse.Namespace) -> int:
             print_line(f"Kept by a legal hold although their time has ended: {held}.")
         if chosen.purge:
             done = retention.run(session, vault, settings, now())
+            if done.clock_state == "unreadable":
+                raise Failed(
+                    "The clock can't be compared with the access log, whose newest rows can't be "
+                    "read: nothing was purged. `python -m portal doctor` names the way back."
+                )
             if done.clock_state != "ok":
                 raise Failed(
                     f"The clock is {done.clock_state} of what the portal has seen: nothing was "

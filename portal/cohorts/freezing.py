@@ -36,7 +36,7 @@ NOTE = "Research use only: not a medical device. De-identified; pictures may sti
 _LABELS = {
     "none_found": "the reader found none: an empty mask",
     "reader_outline": "the newest outline by a reader",
-    "ai_outline": "the AI's outline, which the reader agreed with",
+    "ai_outline": "the AI's outline, which the reader saw and agreed with",
     "not_labelled": "no mask to learn from",
 }
 
@@ -224,6 +224,8 @@ def _add_picture(
         return False
 
     row = picture.instance
+    if exam.is_waiting:
+        return left_out("second_read")
     if not selection.is_frontal(picture):
         return left_out("not_frontal")
     if picture.source is None or picture.source.media_type != DICOM:

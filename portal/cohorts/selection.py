@@ -4,7 +4,7 @@ Nothing here names a patient, a person or a time: patients, pictures and readers
 which are the same in every cohort of this installation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -35,6 +35,7 @@ from portal.studies import (
     stored_results,
     verdicts,
 )
+from portal.studies.second_reads import blindness
 from portal.vault import Vault
 
 # Patients are dealt to so many parts; part 0 is the one that recipes hold out.
@@ -82,7 +83,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """An exam: `reviews` as they were stated, the oldest first, by reader."""
+    """An exam: `reviews` as they were stated, the oldest first, by reader. `is_waiting`: for a
+    second or third reader, to whom a data set would reveal the first finding.
+    """
 
     name: str
     patient: str
@@ -91,6 +94,7 @@ class Exam:
     age_band: int | None
     reviews: list[dict[str, Any]]
     pictures: list[Picture]
+    is_waiting: bool
 
 
 def ids(session: Session, filters: Filters) -> list[UUID]:
@@ -139,6 +143,7 @@ def read(
             )
         )
     )
+    seen = _seen(session, stated)
     return Exam(
         name=vault.lookup("cohort:exam", study.id.bytes)[:16],
         patient=patient,
@@ -149,7 +154,10 @@ def read(
             _review(session, vault, one) | {"is_signed": one.id in signed, "stands": one is stated}
             for one in reviews
         ],
-        pictures=[_picture(session, vault, row, predictions.get(row.id), stated) for row in rows],
+        pictures=[
+            _picture(session, vault, row, predictions.get(row.id), stated, seen) for row in rows
+        ],
+        is_waiting=bool(blindness.not_ended(session, [study.id])),
     )
 
 
@@ -185,12 +193,10 @@ def is_frontal(picture: Picture) -> bool:
 
 
 def _review(session: Session, vault: Vault, review: Review) -> dict[str, Any]:
-    """Codes alone: no comment, no time. `models_seen`: of the predictions that stood beside it."""
-    seen = session.scalars(
-        select(Prediction)
-        .join(ReviewSeen, ReviewSeen.prediction_id == Prediction.id)
-        .where(ReviewSeen.review_id == review.id)
-    )
+    """Codes alone: no comment, no time. `models_seen`: of the predictions that stood beside it, if
+    the reader was shown them.
+    """
+    seen = session.scalars(select(Prediction).where(Prediction.id.in_(_seen(session, review))))
     models = {
         one.model.sha256: {
             "name": one.model.name,
@@ -210,12 +216,22 @@ def _review(session: Session, vault: Vault, review: Review) -> dict[str, Any]:
     }
 
 
+def _seen(session: Session, review: Review | None) -> set[UUID]:
+    """The predictions that a review's reader saw beside the pictures."""
+    if review is None or review.ai_visible is False:
+        return set()
+    of_review = ReviewSeen.review_id == review.id
+    found = session.scalars(select(ReviewSeen.prediction_id).where(of_review))
+    return {one for one in found if one is not None}
+
+
 def _picture(
     session: Session,
     vault: Vault,
     row: Instance,
     prediction: Prediction | None,
     stated: Review | None,
+    seen: Collection[UUID],
 ) -> Picture:
     data_key = sealed_fields.instance_key_of(vault, row)
     facts = sealed_fields.open_facts(vault, data_key, row) or {}
@@ -223,7 +239,8 @@ def _picture(
     measured = stored_results.measurements(prediction, row) if prediction else None
     drawn = _drawn(session, vault, row)
     mask = stored_files.current(session, row.id, BlobKind.MASK)
-    label_from, label = _label(stated, drawn, prediction, mask)
+    accepted = prediction if prediction is not None and prediction.id in seen else None
+    label_from, label = _label(stated, drawn, accepted, mask)
     return Picture(
         name=picture_name(vault, row.id),
         instance=row,
@@ -240,12 +257,14 @@ def _picture(
 
 
 def _drawn(session: Session, vault: Vault, row: Instance) -> list[DrawnBy]:
-    """The newest outline of each reader, the newest last."""
+    """The newest outline of each reader, the newest last; a draft that another reader took over
+    alone where there is nothing else of its author.
+    """
     found = session.execute(
         select(Outline, Blob)
         .join(Blob, Blob.id == Outline.blob_id)
         .where(Outline.instance_id == row.id)
-        .order_by(Outline.created, Outline.id)
+        .order_by(Outline.kept.desc(), Outline.created, Outline.id)
     ).all()
     newest = {outline.author_id: (outline, blob) for outline, blob in found}
     ordered = sorted(newest.values(), key=lambda one: (one[0].created, one[0].id.hex))
@@ -257,21 +276,28 @@ def _drawn(session: Session, vault: Vault, row: Instance) -> list[DrawnBy]:
 def _label(
     stated: Review | None,
     drawn: Sequence[DrawnBy],
-    prediction: Prediction | None,
+    accepted: Prediction | None,
     mask: Blob | None,
 ) -> tuple[LabelFrom, DrawnBy | None]:
     """Where the mask to learn from comes: the reader's word decides whether there is one.
 
-    A reader who agrees with a finding of the AI and has drawn nothing has accepted its outline.
+    A reader who agrees with a finding of the AI and has drawn nothing has accepted its outline, if
+    it was shown to them (`accepted`: the result that stands, and that they saw) and is not
+    retracted since. An outline that was erased is none to learn from, nor is the one before it.
     """
     if stated is None or stated.finding in (None, Finding.UNSURE):
         return "not_labelled", None
     if stated.finding is Finding.NONE:
         return "none_found", None
-    outlines = [one for one in drawn if one.outline.pixels and not one.outline.kept]
+    outlines = [one for one in drawn if not one.outline.kept]
     if outlines:
-        return "reader_outline", outlines[-1]
-    found = prediction is not None and bool((prediction.measurements or {}).get("area_px"))
+        newest = outlines[-1]
+        return ("reader_outline", newest) if newest.outline.pixels else ("not_labelled", None)
+    found = (
+        accepted is not None
+        and accepted.model.retracted_at is None
+        and bool((accepted.measurements or {}).get("area_px"))
+    )
     if found and mask is not None and stated.verdict is Verdict.AGREE:
         return "ai_outline", None
     return "not_labelled", None
@@ -285,6 +311,7 @@ def _numbers(prediction: Prediction | None) -> dict[str, Any] | None:
             "name": prediction.model.name,
             "version": prediction.model.version,
             "sha256": prediction.model.sha256,
+            "retracted": reason.value if (reason := prediction.model.retraction_reason) else None,
         },
         "probability": prediction.probability,
         "band": prediction.band.value if prediction.band else None,

@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,14 +17,18 @@ from portal import audit
 from portal.cohorts import folder as folders
 from portal.cohorts import freezing
 from portal.cohorts.folder import COCO, INDEX, SIIM, SPLITS, TOMBSTONES
-from portal.models import Cohort
+from portal.models import AuditEvent, Cohort
 from portal.vault import Vault
+
+_EVENT: Final = "cohort_purged"
+_TABLES: Final = (SIIM, INDEX, COCO, SPLITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """`is_known`: this installation has frozen it, with this manifest. `problems`: a sentence for
-    each file that is not as it was. `purged`: pictures that are to be taken out.
+    each file that is not as it was. `purged`: pictures that are to be taken out, also those of
+    which a stop has left something.
     """
 
     name: str
@@ -48,11 +53,15 @@ def check(session: Session, vault: Vault, folder: Path) -> Checked:
     row = session.scalars(
         select(Cohort).where(Cohort.name == name, Cohort.version == version)
     ).one_or_none()
-    names = {str(one["id"]) for one in manifest["pictures"]}
-    gone = set(folders.tombstones_of(folder)["pictures"])
-    purged = (names & freezing.purged_names(session, vault)) - gone
     is_known = row is not None and row.manifest_sha256 == digest
-    return Checked(name, version, is_known, folders.problems(folder), sorted(purged))
+    names = {str(one["id"]) for one in manifest["pictures"]}
+    stones = folders.tombstones_of(folder)
+    gone = set(stones["pictures"]) - _half_removed(folder, manifest, stones)
+    purged = (names & freezing.purged_names(session, vault)) - gone
+    problems = folders.problems(folder)
+    if row is not None and is_known and not _is_in_the_log(session, row, folder):
+        problems.insert(0, f"{TOMBSTONES}: changed")
+    return Checked(name, version, is_known, problems, sorted(purged))
 
 
 def purge(session: Session, vault: Vault, folder: Path, now: datetime) -> list[str]:
@@ -67,53 +76,106 @@ def purge(session: Session, vault: Vault, folder: Path, now: datetime) -> list[s
         raise folders.BadFolder("not_known", f"{folder} was not frozen here, or was changed.")
     if not found.purged:
         return []
+    manifest, _ = folders.manifest_of(folder)
     stones = folders.tombstones_of(folder)
     due = {*stones["pictures"], *found.purged}
-    bad = [one for one in found.problems if not _is_of_these(one, due)]
+    bad = [one for one in found.problems if not _is_of_a_stop(one, folder, manifest, stones, due)]
     if bad:
         raise folders.BadFolder("damaged", f"{folder} is not as it was frozen: {bad[0]}.")
-    manifest, _ = folders.manifest_of(folder)
     files = [
         name for name in manifest["files"] if Path(name).stem in due and Path(name).parent != Path()
     ]
     tables = _tables_without(folder, manifest, due)
-    rewritten = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
-    content = {
-        "pictures": sorted(due),
-        "removed": sorted(files),
-        "rewritten": rewritten,
-        "note": "These pictures were purged after the cohort was frozen.",
-    }
-    data = folders.as_json(content)
-    # First what is to be removed: a stop in between is seen by `check`, and done again.
-    folders.write(folder / f"{TOMBSTONES}.new", data)
-    (folder / f"{TOMBSTONES}.new").replace(folder / TOMBSTONES)
+    if not due <= set(stones["pictures"]):
+        content = {
+            "pictures": sorted(due),
+            "removed": sorted(files),
+            "before": {name: _digest_of(folder / name) for name in tables},
+            "rewritten": {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()},
+            "note": "These pictures were purged after the cohort was frozen.",
+        }
+        _write_tombstones(session, found, folder, folders.as_json(content), now)
     for name in files:
         (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         folders.write(folder / f"{name}.new", table)
         (folder / f"{name}.new").replace(folder / name)
     folders.sync_folder(folder)
+    return found.purged
+
+
+def _write_tombstones(
+    session: Session, found: Checked, folder: Path, data: bytes, now: datetime
+) -> None:
+    """State what is to be removed, in the access log and then in the folder, before anything is:
+    a stop in between is seen by `check`, and nobody else can state it.
+    """
     audit.append(
         session,
-        "cohort_purged",
+        _EVENT,
         now=now,
         subject_id=_id_of(session, found),
         detail={"pictures": found.purged, "sha256": hashlib.sha256(data).hexdigest()},
     )
     session.commit()
-    return found.purged
+    folders.write(folder / f"{TOMBSTONES}.new", data)
+    (folder / f"{TOMBSTONES}.new").replace(folder / TOMBSTONES)
+    folders.sync_folder(folder)
 
 
-def _id_of(session: Session, found: Checked) -> Any:
+def _id_of(session: Session, found: Checked) -> UUID:
     query = select(Cohort.id).where(Cohort.name == found.name, Cohort.version == found.version)
     return session.scalars(query).one()
 
 
-def _is_of_these(problem: str, due: set[str]) -> bool:
+def _is_in_the_log(session: Session, cohort: Cohort, folder: Path) -> bool:
+    """Whether the tombstones, if there are any, are some that were written here."""
+    digest = _digest_of(folder / TOMBSTONES)
+    if digest is None:
+        return True
+    rows = session.scalars(
+        select(AuditEvent.detail).where(
+            AuditEvent.event == _EVENT, AuditEvent.subject_id == cohort.id
+        )
+    )
+    return any(json.loads(detail).get("sha256") == digest for detail in rows)
+
+
+def _half_removed(folder: Path, manifest: dict[str, Any], stones: dict[str, Any]) -> set[str]:
+    """Pictures with a tombstone of which files are still there; all of them where a table still
+    has the content from before.
+    """
+    if any(
+        _digest_of(folder / name) not in (None, rewritten)
+        and _digest_of(folder / name) in _digests(name, manifest, stones)
+        for name, rewritten in stones["rewritten"].items()
+    ):
+        return set(stones["pictures"])
+    return {Path(name).stem for name in stones["removed"] if (folder / name).exists()}
+
+
+def _digests(name: str, manifest: dict[str, Any], stones: dict[str, Any]) -> set[str]:
+    """What a table may be after a stop: as it was frozen, before or after the last removal."""
+    of_stones = (stones.get("before", {}).get(name), stones["rewritten"].get(name))
+    return {manifest["files"][name]["sha256"], *(one for one in of_stones if one)}
+
+
+def _is_of_a_stop(
+    problem: str, folder: Path, manifest: dict[str, Any], stones: dict[str, Any], due: set[str]
+) -> bool:
     """Whether a problem is what a stop in the middle of a removal leaves."""
-    name = Path(problem.partition(":")[0])
-    return name.stem in due or str(name) in (SIIM, INDEX, COCO, SPLITS) or name.suffix == ".new"
+    name = problem.partition(":")[0]
+    if name in _TABLES:
+        return _digest_of(folder / name) in _digests(name, manifest, stones)
+    return Path(name).stem in due or name in {f"{one}.new" for one in (*_TABLES, TOMBSTONES)}
+
+
+def _digest_of(path: Path) -> str | None:
+    """The SHA-256 of a file; None where there is none that can be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _tables_without(folder: Path, manifest: dict[str, Any], due: set[str]) -> dict[str, bytes]:

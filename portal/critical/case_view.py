@@ -11,10 +11,10 @@ from portal.access import PATIENT_ROLES, Actor, Denied, Permission, openable_stu
 from portal.critical import communications, findings, novelty, rota
 from portal.critical.communications import CommunicationView
 from portal.critical.novelty import Earlier
-from portal.critical.open_findings import asked_last, is_unanswered, names_of
+from portal.critical.open_findings import asked_last, informed_only, is_unanswered, names_of
 from portal.models import CriticalFinding, CriticalState, Finding, Study, User
 from portal.studies import exams
-from portal.studies.second_reads import blindness
+from portal.teams import ai_visibility
 from portal.vault import Vault
 
 
@@ -37,6 +37,7 @@ class FindingView:
     since: datetime
     asked: list[Asked]
     asked_now: str
+    informed: str  # at once, and not asked yet
     due: datetime | None
     following: str
     acknowledged_by: str
@@ -51,8 +52,10 @@ class FindingView:
 class CaseCritical:
     """The critical findings of an exam, the newest first, and what a new finding would be.
 
-    `earlier`: the earlier exam that makes a pneumothorax here not a new one. `has_patient_id`:
-    whether others can be found at all. `is_marked`: whether the box for it begins as checked.
+    `earlier`: the earlier exam that makes a pneumothorax of the same side here not a new one.
+    `has_patient_id`: whether others can be found at all. `is_marked`: whether the box for it begins
+    as checked. `by_side`: it begins unchecked for what `earlier` shows alone: a finding of another
+    side is critical, unless somebody unmarks it once it is stated.
     """
 
     findings: list[FindingView]
@@ -60,6 +63,7 @@ class CaseCritical:
     earlier: Earlier | None
     has_patient_id: bool
     is_marked: bool
+    by_side: bool
     may_change: bool
     people: list[tuple[UUID, str]]
 
@@ -73,17 +77,18 @@ def of_case(session: Session, vault: Vault, actor: Actor, study_id: UUID) -> Cas
     study = session.scalars(openable_studies(actor).where(Study.id == now_in)).first()
     if study is None:
         raise Denied("study")
-    is_blind = blindness.of(session, [study.id]).is_blind(actor, study.id)
-    rows = [] if is_blind else list(reversed(findings.of_exam(session, study.id)))
+    hides = ai_visibility.readings(session, [study.id]).hides_findings(actor, study.id)
+    rows = [] if hides else list(reversed(findings.of_exam(session, study.id)))
     records = communications.of_findings(session, vault, rows)
     names = names_of(session, rows) if rows else {}
-    earlier = novelty.earlier_finding(session, study)
+    earlier = novelty.earlier_finding(session, actor, study)
     may_change = actor.may(Permission.REVIEW_WRITE)
     listed = [_view(session, row, names, records[row.id]) for row in rows]
     people = _people(session, actor) if rows and may_change else []
-    review = None if is_blind else findings.newest_review(session, study)
+    review = None if hides else findings.newest_review(session, study)
     session.commit()
-    if review is not None and review.finding is not None and review.finding.is_positive:
+    is_stated = review is not None and review.finding is not None and review.finding.is_positive
+    if is_stated:
         # As it was marked with the finding that is stated.
         is_marked = any(row.state is not CriticalState.WITHDRAWN for row in rows)
     else:
@@ -94,6 +99,7 @@ def of_case(session: Session, vault: Vault, actor: Actor, study_id: UUID) -> Cas
         earlier=earlier,
         has_patient_id=study.patient_key is not None,
         is_marked=is_marked and not study.is_old,
+        by_side=not is_stated and earlier is not None and earlier.finding is not Finding.BOTH,
         may_change=may_change,
         people=people,
     )
@@ -117,6 +123,7 @@ def _view(
         since=row.created,
         asked=asked,
         asked_now="" if row.exhausted_at else names[asked_last(row)],
+        informed=names[first] if (first := informed_only(row)) else "",
         due=row.due,
         following=following.name if following else "",
         acknowledged_by=names[row.acknowledged_by] if row.acknowledged_by else "",

@@ -13,6 +13,7 @@ from portal.access import PATIENT_ROLES, Actor, Permission
 from portal.critical import findings
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean
+from portal.languages import _
 from portal.models import Communication, CriticalFinding, CriticalState, Means, Study, User
 from portal.studies import sealed_fields
 from portal.vault import NotReadable, Vault
@@ -85,29 +86,30 @@ def _latest(session: Session, study: Study) -> CriticalFinding:
     closed = [row for row in known if row.state is CriticalState.CLOSED]
     found = is_open or closed
     if not found:
-        raise Conflict("not_open", "This case has no critical finding. Look at it again.")
+        raise Conflict("not_open", _("This case has no critical finding. Look at it again."))
     return found[-1]
 
 
 def _checked(stated: Stated) -> tuple[str, Means, bool]:
     person = clean(stated.person, PERSON_LENGTH + 1)
     if not person:
-        raise Invalid("person", "State who was informed.")
+        raise Invalid("person", _("State who was informed."))
     if len(person) > PERSON_LENGTH:
-        raise Invalid("person", f"At most {PERSON_LENGTH} characters.")
+        raise Invalid("person", _("At most %(most)s characters.", most=PERSON_LENGTH))
     try:
         means = Means(stated.means)
     except ValueError:
-        raise Invalid("means", "Choose how they were informed.") from None
+        raise Invalid("means", _("Choose how they were informed.")) from None
     if stated.read_back not in ("yes", "no"):
-        raise Invalid("read_back", "State whether it was read back.")
+        raise Invalid("read_back", _("State whether it was read back."))
     return person, means, stated.read_back == "yes"
 
 
 def _minutes(text: str) -> int:
     typed = text.strip() or "0"
-    if not (typed.isascii() and typed.isdecimal() and int(typed) <= _DAY):
-        raise Invalid("minutes_ago", f"A whole number of minutes from 0 to {_DAY}.")
+    # Python reads no number of thousands of digits.
+    if not (typed.isascii() and typed.isdecimal() and len(typed) < 9 and int(typed) <= _DAY):
+        raise Invalid("minutes_ago", _("A whole number of minutes from 0 to %(most)s.", most=_DAY))
     return int(typed)
 
 
@@ -119,7 +121,7 @@ def _colleague(session: Session, actor: Actor, text: str) -> UUID:
     except ValueError:
         user = None
     if user is None or user.team_id != actor.team_id or user.role not in PATIENT_ROLES:
-        raise Invalid("informed_by", "Choose somebody of your team.")
+        raise Invalid("informed_by", _("Choose somebody of your team."))
     return user.id
 
 

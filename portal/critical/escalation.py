@@ -3,6 +3,7 @@
 The scheduler's sweep calls `run`. Once everybody was asked, that is a state of the finding.
 """
 
+import logging
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -10,21 +11,34 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.critical import outbox, rota
 from portal.database import DatabaseTime
 from portal.models import CriticalFinding, CriticalState, Study
 from portal.studies import exams
 
 _AT_ONCE: Final = 100
+_log = logging.getLogger(__name__)
 
 
 def run(session: Session, now: datetime) -> int:
-    """Pass on every critical finding whose time is over, each in its own transaction; how many."""
+    """Pass on every critical finding whose time is over, each in its own transaction; how many.
+
+    One whose exam can't be read keeps back no other.
+    """
     query = select(CriticalFinding.id).where(CriticalFinding.due <= now)
     due = session.scalars(query.order_by(CriticalFinding.due).limit(_AT_ONCE)).all()
     session.commit()
-    return sum(_pass_on(session, finding_id, now) for finding_id in due)
+    done = 0
+    for finding_id in due:
+        try:
+            done += _pass_on(session, finding_id, now)
+        except database.UNREADABLE as error:
+            session.rollback()
+            if not database.is_damage(error):
+                raise
+            _log.error("critical finding %s is not passed on: its rows can't be read", finding_id)
+    return done
 
 
 def _pass_on(session: Session, finding_id: UUID, now: datetime) -> bool:

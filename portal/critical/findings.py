@@ -16,9 +16,11 @@ from portal.access import Actor, Denied, Permission, visible_studies
 from portal.critical import novelty, outbox, rota
 from portal.database import DatabaseTime
 from portal.errors import Conflict
+from portal.languages import _
 from portal.models import CriticalFinding, CriticalState, Review, Study
+from portal.models.critical import INFORMED_KEY
 from portal.studies import exams
-from portal.studies.second_reads import blindness
+from portal.teams import ai_visibility
 
 
 def of_exam(session: Session, study_id: UUID) -> list[CriticalFinding]:
@@ -39,29 +41,37 @@ def newest_review(session: Session, study: Study) -> Review | None:
 
 
 def follow(
-    session: Session, actor: Actor, study: Study, review: Review, marked: bool | None, now: datetime
+    session: Session,
+    actor: Actor,
+    study: Study,
+    review: Review,
+    marked: bool | None,
+    now: datetime,
+    *,
+    is_blind: bool = False,
 ) -> None:
     """Open or end the exam's critical finding as a new review states, in the review's transaction.
 
     `marked`: whether the reader calls it critical; None: as it is by itself, which is critical if
     it is new. What somebody was informed of stays closed, unless another side is stated now. An old
-    exam never has one.
+    exam never has one. `is_blind`: the reader could not see the finding that is open, so they do
+    not end it, whatever they state.
     """
     known = of_exam(session, study.id)
     is_open = [row for row in known if row.state is CriticalState.OPEN]
     finding = review.finding
-    if finding is None or not finding.is_positive or marked is False or study.is_old:
-        for row in is_open:
+    is_stated = finding is not None and finding.is_positive and not study.is_old
+    for row in is_open if not is_blind else ():
+        if not is_stated or marked is False or row.finding is not finding:
             _withdraw(session, actor, study, row, now)
+    if finding is None or not is_stated or marked is False:
         return
-    if marked is None and not is_open and novelty.earlier_finding(session, study) is not None:
+    if marked is None and not is_open:
+        earlier = novelty.earlier_finding(session, actor, study)
+        if earlier is not None and earlier.shows(finding):
+            return
+    if any(row.finding is finding and row.state is not CriticalState.WITHDRAWN for row in known):
         return
-    if any(row.state is CriticalState.CLOSED and row.finding is finding for row in known):
-        return
-    if any(row.finding is finding for row in is_open):
-        return
-    for row in is_open:
-        _withdraw(session, actor, study, row, now)
     _open(session, actor, study, review, now)
 
 
@@ -75,12 +85,12 @@ def mark(session: Session, actor: Actor, study_id: UUID, marked: bool, now: date
     study = lock(session, actor, study_id)
     review = newest_review(session, study)
     if review is None or review.finding is None or not review.finding.is_positive:
-        raise Conflict("no_finding", "Only a pneumothorax on a side can be marked as critical.")
+        raise Conflict("no_finding", _("Only a pneumothorax on a side can be marked as critical."))
     if study.is_old:
-        raise Conflict("old_exam", "This is an older exam: it raises no alarm.")
+        raise Conflict("old_exam", _("This is an older exam: it raises no alarm."))
     known = of_exam(session, study.id)
     if any(row.state is CriticalState.CLOSED and row.finding is review.finding for row in known):
-        raise Conflict("informed", "Somebody was informed of this finding already.")
+        raise Conflict("informed", _("Somebody was informed of this finding already."))
     follow(session, actor, study, review, marked, now)
     session.commit()
 
@@ -100,8 +110,8 @@ def acknowledge(session: Session, actor: Actor, study_id: UUID, now: datetime) -
 
 
 def lock(session: Session, actor: Actor, study_id: UUID) -> Study:
-    """The exam, locked; Denied where it is not in the actor's list, or they may become its second
-    reader (`blindness`): to them it has no critical finding.
+    """The exam, locked; Denied where it is not in the actor's list, or colleagues' findings
+    are hidden from them (`teams.ai_visibility`): to them it has no critical finding.
     """
     now_in = exams.survivor_of(session, study_id)
     study = session.scalars(visible_studies(actor).where(Study.id == now_in)).first()
@@ -110,8 +120,8 @@ def lock(session: Session, actor: Actor, study_id: UUID) -> Study:
     session.refresh(study, with_for_update={"key_share": True})
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
-    if blindness.of(session, [study.id]).is_blind(actor, study.id):
-        raise Denied("second_read")
+    if ai_visibility.readings(session, [study.id]).hides_findings(actor, study.id):
+        raise Denied("critical")
     return study
 
 
@@ -120,7 +130,7 @@ def open_of(session: Session, study: Study) -> Sequence[CriticalFinding]:
     found = [row for row in of_exam(session, study.id) if row.state is CriticalState.OPEN]
     if not found:
         raise Conflict(
-            "not_open", "No critical finding of this case is open any more. Look at it again."
+            "not_open", _("No critical finding of this case is open any more. Look at it again.")
         )
     return found
 
@@ -156,6 +166,8 @@ def end_for_purge(session: Session, study_ids: Sequence[UUID], now: datetime) ->
 def _open(session: Session, actor: Actor, study: Study, review: Review, now: datetime) -> None:
     assert review.finding is not None
     wait = rota.wait_of(session, study.team_id)
+    first = rota.next_after(session, study.team_id, {actor.user_id.hex}) if wait else None
+    stated = {"person": actor.user_id.hex, "at": now.isoformat()}
     row = CriticalFinding(
         id=uuid4(),
         study_id=study.id,
@@ -165,11 +177,12 @@ def _open(session: Session, actor: Actor, study: Study, review: Review, now: dat
         finding=review.finding,
         state=CriticalState.OPEN,
         created=now,
-        asked=[{"person": actor.user_id.hex, "at": now.isoformat()}],
+        # The first on the rota is informed at once, and asked when the reader's time has passed.
+        asked=[stated | {INFORMED_KEY: first.id.hex} if first else stated],
         due=now + wait if wait is not None else None,
     )
     session.add(row)
-    outbox.add(session, row, outbox.OPENED, now)
+    outbox.add(session, row, outbox.OPENED, now, people=[first.id] if first else [])
     _note(session, "critical_opened", actor, study, row, now)
 
 

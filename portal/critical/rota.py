@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict, Invalid
+from portal.languages import _
 from portal.models import Role, RotaPlace, Team, User
 from portal.teams.settings import settings_of
 
@@ -79,7 +80,7 @@ def view(session: Session, actor: Actor, team_id: UUID) -> RotaView:
         .where(RotaPlace.team_id == team_id)
         .order_by(RotaPlace.position)
     ).all()
-    able, there = {one.id for one in readers}, {user_id for user_id, _ in listed}
+    able, there = {one.id for one in readers}, {user_id for user_id, _name in listed}
     found = RotaView(
         team_id=team.id,
         team=team.name,
@@ -125,17 +126,19 @@ def choose(
     if team is None:
         session.rollback()
         raise Denied("team")
-    _, readers = readers_of(session, actor, team_id)
+    _team, readers = readers_of(session, actor, team_id)
     places = select(RotaPlace.user_id).where(RotaPlace.team_id == team_id)
     before = list(session.scalars(places.order_by(RotaPlace.position)))
     if seen is not None and list(seen) != before:
-        raise Conflict("rota_changed", "The rota was changed since you opened it. Look again.")
+        raise Conflict("rota_changed", _("The rota was changed since you opened it. Look again."))
     if len(wanted) > MOST:
-        raise Invalid("rota", f"A rota has at most {MOST} people.")
+        raise Invalid("rota", _("A rota has at most %(most)s people.", most=MOST))
     if len(set(wanted)) != len(wanted):
-        raise Invalid("rota", "Everybody is on a rota once.")
+        raise Invalid("rota", _("Everybody is on a rota once."))
     if not set(wanted) - set(before) <= {one.id for one in readers}:
-        raise Invalid("rota", "Only readers of the team who are not disabled can be on its rota.")
+        raise Invalid(
+            "rota", _("Only readers of the team who are not disabled can be on its rota.")
+        )
     if before == list(wanted):
         session.commit()
         return before

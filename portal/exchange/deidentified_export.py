@@ -41,6 +41,7 @@ from portal.formats import mask_png
 from portal.formats.header_pool import Shape, Work
 from portal.formats.limited_work import Ask, LimitedWork
 from portal.formats.refusals import Refused
+from portal.languages import _
 from portal.models import Instance, Study
 from portal.reading.case import load
 from portal.studies import stored_files
@@ -147,7 +148,7 @@ def export(
         if LOOK & set(found.warnings) and not looked:
             raise Conflict(
                 "look_first",
-                "Check the picture for burned-in text first, and confirm that you did.",
+                _("Check the picture for burned-in text first, and confirm that you did."),
             )
         manifest = export_texts.manifest(
             files.listed, found.warnings, found.left_out, found.pseudonym, looked
@@ -219,8 +220,11 @@ class _Found:
 def _too_large() -> Conflict:
     return Conflict(
         "export_too_large",
-        f"An export holds at most {MOST_PICTURES} pictures and {MOST_BYTES // 2**20} MB. "
-        "This case has more.",
+        _(
+            "An export holds at most %(most)s pictures and %(size)s MB. This case has more.",
+            most=MOST_PICTURES,
+            size=MOST_BYTES // 2**20,
+        ),
     )
 
 
@@ -286,6 +290,7 @@ def _collect(vault: Vault, record: CaseRecord, ask: Ask, files: _Files) -> _Foun
                 "files": sorted(named),
                 "prediction": picture.prediction,
                 "reader_outlines": picture.reader_outlines,
+                "drawn_by_readers": picture.drawn_lines,
             }
         )
     result = record.result | {"pictures": results}

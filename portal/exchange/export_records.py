@@ -18,7 +18,7 @@ from portal.exchange.exported_outlines import Drawn
 from portal.models import Blob, BlobKind, Instance, Job, JobKind, JobState, Study
 from portal.studies import exams, sealed_fields, stored_files
 from portal.studies.sealed_fields import open_patient
-from portal.studies.second_reads import blindness
+from portal.teams import ai_visibility
 from portal.teams.ai_visibility import Visibility
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
@@ -40,6 +40,7 @@ class PictureRecord:
     by_reader: list[Drawn]
     prediction: dict[str, Any] | None
     reader_outlines: list[dict[str, Any]]
+    drawn_lines: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ def read(
     it has more than `most`. `ai`: whether who asks may see what the AI found; otherwise nothing of
     it is in the record.
     """
-    reads = blindness.of(session, [study.id])
-    authors, is_blind = reads.authors(actor, study.id), reads.is_blind(actor, study.id)
+    reads = ai_visibility.readings(session, [study.id])
+    authors, hides = reads.authors(actor, study.id), reads.hides_findings(actor, study.id)
     number = open_patient(vault, sealed_fields.key_of(vault, study), study).patient_id
     pictures = exams.pictures(session, [study.id])[study.id]
     if len(pictures) > most:
@@ -87,13 +88,16 @@ def read(
                 else None,
                 exported_outlines.newest(session, instance, authors),
                 _is_damaged(session, instance.id),
-                exported_outlines.of_each_reader(session, instance),
+                exported_outlines.of_each_reader(session, instance, authors),
                 export_texts.prediction(predictions.get(instance.id), instance),
                 exported_outlines.numbers(session, instance, authors, compared=ai.is_visible),
+                export_texts.drawn_lines(session, vault, study.id, instance, pictures)
+                if not hides
+                else [],
             )
             for instance in pictures
         ],
-        export_texts.result(session, study.id, shown, ai, with_reviews=not is_blind),
+        export_texts.result(session, study.id, shown, ai, with_reviews=not hides),
     )
 
 

@@ -13,8 +13,10 @@ from sqlalchemy.orm import Session
 from portal.exchange import deidentify
 from portal.models import Instance, Prediction, Review, Signature, Study
 from portal.reading import findings
-from portal.studies import exams, stored_results, verdicts
+from portal.reading.viewing import annotations
+from portal.studies import exams, sealed_fields, stored_results, verdicts
 from portal.teams.ai_visibility import Visibility
+from portal.vault import Vault
 
 _MEASURED: Final = ("area_px", "area_mm2", "side", "distance_mm")
 
@@ -61,6 +63,37 @@ def result(
         "size_of_reviews": "share of the lung field's area in percent, judged by eye",
         "note": "Research use only: not a medical device.",
     }
+
+
+def drawn_lines(
+    session: Session, vault: Vault, study_id: UUID, picture: Instance, pictures: Sequence[Instance]
+) -> list[dict[str, Any]]:
+    """The rulers and arrows of an exam's reviews on one of its pictures, in pixels of the file.
+
+    `review` counts as `reviews` of the result does, from 1. Without an arrow's text, which may name
+    the patient, as a comment may.
+    """
+    reviews = session.scalars(
+        select(Review.id)
+        .join(Study, Study.id == Review.study_id)
+        .where(exams.is_of([study_id]))
+        .order_by(Review.created)
+    ).all()
+    drawn = annotations.of_reviews(session, vault, reviews, pictures)
+    data_key = sealed_fields.instance_key_of(vault, picture)
+    size = (sealed_fields.open_facts(vault, data_key, picture) or {}).get("source_size")
+    down = size[0] / picture.rows if size and picture.rows else 1.0
+    across = size[1] / picture.columns if size and picture.columns else 1.0
+    scale = (across, down, across, down)
+    return [
+        {
+            "review": number,
+            "kind": one.kind,
+            "line": [round(at * by, 2) for at, by in zip(one.line, scale, strict=True)],
+        }
+        for number, review_id in enumerate(reviews, 1)
+        for one in drawn.get(review_id, {}).get(picture.id, ())
+    ]
 
 
 def prediction(row: Prediction | None, picture: Instance) -> dict[str, Any] | None:

@@ -33,8 +33,12 @@ def newest(session: Session, instance: Instance, authors: Collection[UUID] | Non
     )
 
 
-def of_each_reader(session: Session, instance: Instance) -> list[Drawn]:
-    """The newest outline by each reader, in the order in which they first drew one."""
+def of_each_reader(
+    session: Session, instance: Instance, authors: Collection[UUID] | None = None
+) -> list[Drawn]:
+    """The newest outline by each reader (`authors`: of these alone), in the order in which they
+    first drew one.
+    """
     rows = session.execute(
         select(Outline, Blob)
         .join(Blob, Blob.id == Outline.blob_id)
@@ -43,7 +47,8 @@ def of_each_reader(session: Session, instance: Instance) -> list[Drawn]:
     ).all()
     newest: dict[UUID, Drawn] = {}
     for outline, blob in rows:
-        newest[outline.author_id] = Drawn(blob, outline.rows, outline.columns)
+        if authors is None or outline.author_id in authors:
+            newest[outline.author_id] = Drawn(blob, outline.rows, outline.columns)
     return list(newest.values())
 
 

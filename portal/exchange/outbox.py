@@ -5,6 +5,7 @@ killed in between leaves a claim that lapses, so that every message is sent once
 came twice its receiver sees by the event's id. Nothing here names a patient.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,15 +16,17 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.critical import outbox
 from portal.exchange import mail, outbound, webhook
 from portal.exchange.mail import MailRefused
 from portal.exchange.outbound import NotAllowed, Target
 from portal.exchange.webhook import CallRefused
+from portal.languages import _, lazy, moment_text, speaking
 from portal.models import (
     Channel,
     CriticalFinding,
+    Language,
     Notification,
     NotificationState,
     Study,
@@ -32,20 +35,29 @@ from portal.models import (
 )
 from portal.settings import Settings
 from portal.studies import exams
+from portal.teams.settings import settings_of
 
 SECONDS: Final = 15.0  # for one message
 MOST_ATTEMPTS: Final = 12  # within about five hours
 _CLAIM: Final = timedelta(seconds=60)
+_log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 30.0
 _LONGEST_PAUSE: Final = 3600.0
 _REMEMBERED: Final = timedelta(days=90)
 _TEXTS: Final = {
-    outbox.OPENED: "A critical finding was stated.",
-    outbox.PASSED_ON: "You are asked to see to a critical finding: nobody was informed of it yet.",
-    outbox.UNANSWERED: "Everybody on the rota was asked to see to a critical finding, and nobody "
-    "was informed of it yet. Call somebody.",
-    outbox.CLOSED: "A critical finding is closed: somebody was informed of it.",
-    outbox.WITHDRAWN: "A finding is not critical any more.",
+    outbox.OPENED: lazy(
+        "A critical finding was stated. You are informed as the next on the rota: you are asked to "
+        "see to it if nobody was informed in time."
+    ),
+    outbox.PASSED_ON: lazy(
+        "You are asked to see to a critical finding: nobody was informed of it yet."
+    ),
+    outbox.UNANSWERED: lazy(
+        "Everybody on the rota was asked to see to a critical finding, and nobody "
+        "was informed of it yet. Call somebody."
+    ),
+    outbox.CLOSED: lazy("A critical finding is closed: somebody was informed of it."),
+    outbox.WITHDRAWN: lazy("A finding is not critical any more."),
 }
 
 
@@ -87,6 +99,7 @@ class _Message:
     study_id: UUID
     case_number: str
     team: str
+    language: Language  # the team's
 
 
 class _Dropped(Exception):
@@ -102,12 +115,15 @@ def send_due(
     peers: Peers | None = None,
     may_go_on: Callable[[], bool] = lambda: True,
 ) -> int:
-    """Send what is due by this channel, one after the other; how many were sent."""
-    sent = 0
+    """Send what is due by this channel, one after the other; how many were sent.
+
+    One about an exam that can't be read keeps back no other.
+    """
+    sent, unreadable = 0, set[UUID]()
     places = peers or Peers.of(settings)
     while may_go_on():
         with sessions() as session:
-            message = _claim(session, channel, clock())
+            message = _claim(session, channel, clock(), unreadable)
         if message is None:
             break
         state, error = _send(settings, places, message, clock())
@@ -133,30 +149,51 @@ def pause_after(attempt: int) -> timedelta:
     return timedelta(seconds=min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)))
 
 
-def _claim(session: Session, channel: Channel, now: datetime) -> _Message | None:
-    """The next message that is due, for this process alone until the claim lapses."""
-    row = session.scalars(
-        select(Notification)
-        .where(
-            Notification.state == NotificationState.WAITING,
-            Notification.channel == channel,
-            Notification.next_at <= now,
-            or_(Notification.claimed_until.is_(None), Notification.claimed_until <= now),
-        )
-        .order_by(Notification.next_at, Notification.created, Notification.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
-    ).first()
-    if row is None:
+def _claim(
+    session: Session, channel: Channel, now: datetime, unreadable: set[UUID]
+) -> _Message | None:
+    """The next message that is due, for this process alone until the claim lapses; without those
+    that are `unreadable`, to which it adds.
+    """
+    while True:
+        row = session.scalars(
+            select(Notification)
+            .where(
+                Notification.state == NotificationState.WAITING,
+                Notification.channel == channel,
+                Notification.next_at <= now,
+                or_(Notification.claimed_until.is_(None), Notification.claimed_until <= now),
+                Notification.id.not_in(unreadable),
+            )
+            .order_by(Notification.next_at, Notification.created, Notification.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .execution_options(populate_existing=True)
+        ).first()
+        if row is None:
+            session.commit()
+            return None
+        message_id = row.id
+        try:
+            message = _claimed(session, row, now)
+        except database.UNREADABLE as error:
+            session.rollback()
+            if not database.is_damage(error):
+                raise
+            unreadable.add(message_id)
+            _log.error("notification %s is not sent: its exam can't be read", message_id)
+            continue
         session.commit()
-        return None
+        return message
+
+
+def _claimed(session: Session, row: Notification, now: datetime) -> _Message:
     finding = session.get_one(CriticalFinding, row.finding_id)
     study = session.get_one(Study, exams.survivor_of(session, finding.study_id))
     user = session.get(User, row.user_id) if row.user_id is not None else None
     row.attempts += 1
     row.claimed_until = now + _CLAIM
-    message = _Message(
+    return _Message(
         id=row.id,
         event_id=row.event_id,
         event=row.event,
@@ -168,9 +205,8 @@ def _claim(session: Session, channel: Channel, now: datetime) -> _Message | None
         study_id=study.id,
         case_number=study.case_number,
         team=session.get_one(Team, finding.team_id).name,
+        language=settings_of(session, finding.team_id).language,
     )
-    session.commit()
-    return message
 
 
 def _send(
@@ -201,15 +237,20 @@ def _mail(settings: Settings, peers: Peers, message: _Message) -> None:
         raise _Dropped("not_set_up")
     if not message.address:
         raise _Dropped("disabled")
-    text = (
-        f"{_TEXTS[message.event]}\n\nCase {message.case_number}, team {message.team}, "
-        f"{message.created:%Y-%m-%d %H:%M} UTC\n{_link(settings, message)}\n"
-    )
+    with speaking(message.language):
+        subject = _("Critical finding, case %(number)s", number=message.case_number)
+        what = str(_TEXTS[message.event])
+        where = _(
+            "Case %(number)s, team %(team)s, %(time)s",
+            number=message.case_number,
+            team=message.team,
+            time=moment_text(message.created),
+        )
     made = mail.message(
         settings.smtp,
         message.address,
-        f"Critical finding, case {message.case_number}",
-        text,
+        subject,
+        f"{what}\n\n{where}\n{_link(settings, message)}\n",
         message_id=message.id,
         host=urlsplit(settings.base_url).hostname or "pleura",
         now=message.created,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict
+from portal.languages import _
 from portal.models import (
     Channel,
     CriticalFinding,
@@ -95,7 +96,7 @@ def retry(session: Session, actor: Actor, notification_id: UUID, now: datetime) 
         raise Denied("notification")
     if row.state is not NotificationState.FAILED:
         session.rollback()
-        raise Conflict("not_failed", "This notification was not given up.")
+        raise Conflict("not_failed", _("This notification was not given up."))
     row.state, row.attempts, row.next_at = NotificationState.WAITING, 0, now
     row.claimed_until = None
     audit.append(session, "notification_retried", actor=actor, now=now, subject_id=row.id)

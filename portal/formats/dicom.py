@@ -5,24 +5,35 @@ raise: what cannot be understood counts as absent.
 """
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 
 from portal.formats import patient_tags
 from portal.formats.codestream_scrub import is_cleanable
-from portal.formats.refusals import Limits, check_size, refusing
+from portal.formats.refusals import Limits, check_size, refuse, refusing
 from xray_files import kinds, lookup_table, picture_header, pixel_frame
 from xray_files.header import Header, walk
-from xray_files.listed_elements import EXPORT, INTAKE
+from xray_files.listed_elements import (
+    COMMITMENT,
+    EXPORT,
+    INTAKE,
+    MADE_BY,
+    MOST_COMMITTED,
+    OBJECT,
+    STATION,
+)
 from xray_files.picture_header import PictureHeader
 from xray_files.view import view
+
+# As `worker.encode.parts` writes it into every object.
+_MAKER: Final = "Pleura"
 
 
 @refusing
 def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
     """The patient's data, the keys and the picture's header (see `Upload`), or Refused."""
-    found = walk(data, EXPORT, limits.max_header_bytes)
+    found = walk(data, EXPORT | MADE_BY | STATION, limits.max_header_bytes)
     dataset = found.dataset(INTAKE)
     picture_header.check_modality(dataset)
     checked = picture_header.read(dataset, found)
@@ -32,6 +43,9 @@ def read(data: bytes, limits: Limits) -> tuple[dict[str, str], dict[str, str], d
     header["acquired"] = patient_tags.taken(dataset)
     header["mislabelled"] = found.mislabelled
     header["exportable"] = _is_exportable(found, checked, frame)
+    header["sop_class"] = patient_tags.uid(dataset, "SOPClassUID")
+    header["station"] = patient_tags.text(found.dataset(STATION), "StationName", 16)
+    header["made_here"] = _is_made_here(found.dataset(MADE_BY))
     return patient_tags.phi(dataset), patient_tags.keys(dataset), header
 
 
@@ -65,6 +79,46 @@ def pixels_digest(data: bytes) -> str:
     return digest.hexdigest()
 
 
+@refusing
+def object_header(data: bytes, limits: Limits) -> dict[str, str | bool]:
+    """What an object that is no picture is filed by: its class and UIDs, empty where it has none,
+    and whether Pleura has made it. Refused where its header can't be walked.
+    """
+    dataset = walk(data, OBJECT, limits.max_header_bytes).dataset(OBJECT)
+    return {
+        "sop_class": patient_tags.uid(dataset, "SOPClassUID"),
+        "sop_uid": patient_tags.uid(dataset, "SOPInstanceUID"),
+        "study_uid": patient_tags.uid(dataset, "StudyInstanceUID"),
+        "made_here": _is_made_here(dataset),
+    }
+
+
+@refusing
+def commitment(data: bytes) -> tuple[str, list[tuple[str, str]]]:
+    """The transaction's UID and the class and instance UIDs that a request for storage commitment
+    names; Refused `too_many_elements` where they are more than are answered at once.
+    """
+    dataset = walk(data, COMMITMENT, len(data)).dataset(COMMITMENT)
+    items = dataset.get("ReferencedSOPSequence") or []
+    if len(items) > MOST_COMMITTED:
+        raise refuse("too_many_elements")
+    named = [
+        tuple(
+            patient_tags.uid(item, word)
+            for word in ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
+        )
+        for item in items
+    ]
+    return patient_tags.uid(dataset, "TransactionUID"), [(one, other) for one, other in named]
+
+
+def _is_made_here(dataset: Dataset) -> bool:
+    return all(
+        patient_tags.text(dataset, word, 64) == _MAKER
+        for word in ("Manufacturer", "ManufacturerModelName")
+    )
+
+
 def _header(dataset: Dataset, checked: PictureHeader) -> dict[str, Any]:
     return {
         "rows": checked.rows,
@@ -75,6 +129,7 @@ def _header(dataset: Dataset, checked: PictureHeader) -> dict[str, Any]:
         "transfer_syntax": checked.transfer_syntax,
         "modality": patient_tags.code(dataset, "Modality")[:16],
         "view": view(dataset) or "",
+        "body_part": patient_tags.code(dataset, "BodyPartExamined")[:16],
     }
 
 

@@ -14,7 +14,8 @@ _LENGTH_BYTES: Final = 4
 _LONGEST: Final = 2**20
 _STEP: Final = 2**20
 _MOST_SECONDS: Final = 1e6
-_LONGEST_SENTENCE: Final = 1000
+_LONGEST_VALUE: Final = 100
+_MOST_VALUES: Final = 10
 _CODE: Final = re.compile(r"\w{1,100}", re.ASCII)
 
 
@@ -53,17 +54,23 @@ def check_answer(answer: dict[str, Any], most_bytes: int) -> int:
         raise EOFError
     if not (type(size) is int and 0 <= size <= most_bytes):
         raise EOFError
-    refused = answer.get("refused", ["", ""])
-    if not (
-        isinstance(refused, list)
-        and len(refused) == 2
-        and all(isinstance(text, str) and len(text) <= _LONGEST_SENTENCE for text in refused)
-    ):
+    if not _is_refusal(answer.get("refused", ["", {}])):
         raise EOFError
     failed = answer.get("failed", "no")  # it goes into the log, where no text of a file belongs
     if not (isinstance(failed, str) and _CODE.fullmatch(failed)):
         raise EOFError
     return size
+
+
+def _is_refusal(refused: Any) -> bool:
+    """Whether it is a code, and the values of its sentence by their names."""
+    if not (isinstance(refused, list) and len(refused) == 2):
+        return False
+    code, values = refused
+    if not (isinstance(code, str) and isinstance(values, dict) and len(values) <= _MOST_VALUES):
+        return False
+    texts = [code, *values, *(one for one in values.values() if type(one) is not int)]
+    return all(isinstance(text, str) and len(text) <= _LONGEST_VALUE for text in texts)
 
 
 def read_bytes(channel: socket.socket, size: int, ends: float | None = None) -> bytes:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,6 +36,7 @@ from portal.formats.header_messages import (
 )
 from portal.formats.refusals import REASONS, Limits, Refused, refuse
 from portal.formats.upload_header import Upload
+from xray_files.listed_elements import MOST_COMMITTED
 
 __all__ = ["CPU_SECONDS", "MEMORY_BYTES", "HeaderPool", "Work", "shared"]
 
@@ -79,6 +80,8 @@ class _Header(BaseModel):
     acquired: int | None = Field(None, ge=-_FAR_AWAY, le=_FAR_AWAY)
     mislabelled: bool = False
     exportable: bool = True
+    sop_class: str = ""
+    made_here: bool = False
 
 
 class _Upload(BaseModel):
@@ -99,6 +102,33 @@ class _Stored(Shape):
 
 class _Digest(Shape):
     digest: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+_UID: Final = r"^[0-9.]{0,64}$"
+_Uid = Annotated[str, Field(pattern=_UID)]
+
+
+class ObjectHeader(BaseModel):
+    """What an object that is no picture is filed by, see `dicom.object_header`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    sop_class: _Uid
+    sop_uid: _Uid
+    study_uid: _Uid
+    made_here: bool
+
+
+class _Object(Shape):
+    object: ObjectHeader
+
+
+class Commitment(Shape):
+    """What a request for storage commitment names, see `dicom.commitment`."""
+
+    transaction: _Uid
+    named: list[Annotated[tuple[_Uid, _Uid], Field(strict=False)]] = Field(
+        max_length=MOST_COMMITTED
+    )
 
 
 @dataclass
@@ -151,6 +181,16 @@ class HeaderPool:
         digest: str = self.ask({"what": "pixels_digest"}, data, work, shape=_Digest)["digest"]
         return digest
 
+    def object_header(self, data: bytes, limits: Limits) -> ObjectHeader:
+        """What `dicom.object_header` returns or refuses."""
+        asked = {"what": "object", "limits": asdict(limits)}
+        return ObjectHeader(**self.ask(asked, data, shape=_Object)["object"])
+
+    def commitment(self, data: bytes) -> Commitment:
+        """What `dicom.commitment` returns or refuses."""
+        answer = self.ask({"what": "commitment"}, data, shape=Commitment)
+        return Commitment.model_validate(answer)
+
     def pids(self) -> list[int]:
         """The processes' ids."""
         return [process.pid for process in self._all]
@@ -190,14 +230,21 @@ class HeaderPool:
             took: float = answer.get("seconds", self._most_seconds)  # none where it has ended
             work.seconds += took
         if "refused" in answer:
-            code, message = answer["refused"]
-            raise Refused(code, message) if code in REASONS else refuse("unreadable")
+            raise _refused(*answer["refused"])
         if "spent" in answer:
             raise refuse("header_limit")
         if "failed" in answer:
             _log.error("a header could not be read", extra={"code": answer["failed"]})
             raise refuse("unreadable")
         return answer
+
+
+def _refused(code: str, values: dict[str, str | int]) -> Refused:
+    """The refusal, in the language spoken here."""
+    if code in REASONS:
+        with suppress(KeyError):  # a value that its sentence needs
+            return refuse(code, **values)
+    return refuse("unreadable")
 
 
 class _Process:

@@ -120,7 +120,7 @@ def _answer(
             raise EOFError
         return read(asked, data)
     except Refused as refused:
-        return {"refused": [refused.code, refused.message]}, b""
+        return {"refused": [refused.code, refused.values]}, b""
     except MemoryError:
         return {"spent": True}, b""
     except EOFError:
@@ -141,7 +141,12 @@ def _read(asked: dict[str, Any], data: bytes) -> Answer:
         return {"digest": dicom.pixels_digest(data)}, b""
     if asked["what"] == "stored":
         return {"stored": dicom.read(data, Limits(len(data), max_header_bytes=len(data)))}, b""
+    if asked["what"] == "commitment":
+        transaction, named = dicom.commitment(data)
+        return {"transaction": transaction, "named": named}, b""
     limits = Limits(**asked["limits"])
+    if asked["what"] == "object":
+        return {"object": dicom.object_header(data, limits)}, b""
     return {"upload": asdict(upload_header.read(asked["name"], data, limits))}, b""
 
 

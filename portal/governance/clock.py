@@ -3,7 +3,8 @@
 Purges and clean-up follow the clock, so they pause where it has jumped: more than seven days ahead
 of the access log's newest row, or more than five minutes behind it. An administrator confirms the
 time, or the clock comes back by itself. Rows that a wrong clock has dated do not hide its jump:
-what counts is a gap of more than seven days since the time that was trusted last.
+what counts is a gap of more than seven days since the time that was trusted last. Where damage
+keeps the log's times from being read, nothing is known of the clock, and they pause as well.
 
 The scheduler's running time is counted beside it, by a clock that nobody sets: what has to wait for
 days waits by both.
@@ -17,9 +18,11 @@ from typing import Final, Literal
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.access import Actor, Permission
 from portal.database import insert_if_new
+from portal.errors import Conflict
+from portal.languages import _
 from portal.models import AnnouncedPurge, AuditEvent, ClockState
 
 AHEAD: Final = timedelta(days=7)
@@ -27,12 +30,13 @@ BEHIND: Final = timedelta(minutes=5)
 _ONLY: Final = 1
 _MOST_UNREADABLE: Final = 100
 
-State = Literal["ok", "ahead", "behind"]
+State = Literal["ok", "ahead", "behind", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How the clock stands. `reference`: the time that it is measured by; None in an empty log.
+    """How the clock stands. `reference`: the time that it is measured by; None in an empty log and
+    where damage keeps it from being read (`unreadable`).
 
     `running` is how long the scheduler has run altogether while the clock was trusted.
     """
@@ -44,8 +48,11 @@ class Clock:
 
 def look(session: Session, now: datetime) -> Clock:
     """How the clock stands, for pages and readiness; changes nothing."""
-    row = session.get(ClockState, _ONLY, populate_existing=True)
-    found = _judge(session, row, now)
+    try:
+        row = session.get(ClockState, _ONLY, populate_existing=True)
+        found = _judge(session, row, now)
+    except database.UNREADABLE as error:
+        return _unreadable(session, error)
     session.commit()
     return found
 
@@ -54,8 +61,11 @@ def judge(session: Session, now: datetime, running: timedelta) -> Clock:
     """The same for the scheduler, which notes that the clock was right. `running`: how long it has
     run since it last did, by a clock that nobody sets.
     """
-    row = _locked(session)
-    found = _judge(session, row, now)
+    try:
+        row = _locked(session)
+        found = _judge(session, row, now)
+    except database.UNREADABLE as error:
+        return _unreadable(session, error)
     if found.state == "ok":
         if row.trusted_at is not None:  # two schedulers together count no more than has passed
             passed = min(running, now - row.trusted_at)
@@ -71,18 +81,32 @@ def judge(session: Session, now: datetime, running: timedelta) -> Clock:
 
 def confirm(session: Session, actor: Actor, now: datetime) -> None:
     """Trust the clock as it is, because an administrator confirms it. The log's rows until now no
-    longer count, and what retention had announced waits its seven days again.
+    longer count, and what retention had announced waits its seven days again. Conflict where the
+    log can't be read: nobody could know what is confirmed.
     """
     actor.require(Permission.DATA_MANAGE)
-    row = _locked(session)
-    before = _judge(session, row, now)
+    try:
+        row = _locked(session)
+        before = _judge(session, row, now)
+        row.after_seq = session.scalar(select(func.max(AuditEvent.seq))) or 0
+    except database.UNREADABLE as error:
+        _unreadable(session, error)
+        refused = _("The access log can’t be read, so the clock can’t be compared with it.")
+        raise Conflict("log_unreadable", refused) from None
     row.trusted_at = now
-    row.after_seq = session.scalar(select(func.max(AuditEvent.seq))) or 0
     session.execute(delete(AnnouncedPurge))
     reference = before.reference.isoformat() if before.reference else ""
     detail: audit.Detail = {"state": before.state, "reference": reference}
     audit.append(session, "clock_confirmed", actor=actor, now=now, detail=detail)
     session.commit()
+
+
+def _unreadable(session: Session, error: BaseException) -> Clock:
+    """What is known of the clock where damage was met; anything else is raised."""
+    if not database.is_damage(error):
+        raise error
+    session.rollback()
+    return Clock("unreadable", None, timedelta(0))
 
 
 def _locked(session: Session) -> ClockState:

@@ -46,6 +46,15 @@ def save(session: Session, problems: list[str], now: datetime) -> None:
     session.commit()
 
 
+def note(session: Session, problem: str, now: datetime) -> None:
+    """Add what was found beside the checks; the next one finds it by itself, or it is gone."""
+    before = last(session)
+    if before is None:
+        save(session, [problem], now)
+    elif problem not in before.problems:
+        save(session, [problem, *before.problems], before.checked_at)
+
+
 def last(session: Session) -> LastCheck | None:
     """The last check; None before the first."""
     row = session.get(IntegrityCheck, _ONLY, populate_existing=True)

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.models import Job, Sex, Study
+from portal.languages import _
+from portal.models import Job, Sex, Study, StudyName
 from portal.studies import exams, sealed_fields, worklist_order
 from portal.studies.locks import lock_exams
 from portal.vault import Vault
@@ -64,6 +65,8 @@ def join(
         survivor.sex = absorbed.sex
     times = [time for time in (survivor.acquired, absorbed.acquired) if time is not None]
     survivor.acquired = min(times, default=None)
+    survivor.is_old = survivor.is_old and absorbed.is_old  # one that is new is enough
+    _take_over_names(session, survivor_id, absorbed_id)
     worklist_order.place(session, survivor_id)
     audit.append(
         session,
@@ -76,6 +79,15 @@ def join(
     )
     session.commit()
     return survivor
+
+
+def _take_over_names(session: Session, survivor_id: UUID, absorbed_id: UUID) -> None:
+    """The exam is found by the family names of either."""
+    own = select(StudyName.key).where(StudyName.study_id == survivor_id)
+    keys = session.scalars(
+        select(StudyName.key).where(StudyName.study_id == absorbed_id, StudyName.key.not_in(own))
+    ).all()
+    session.add_all(StudyName(study_id=survivor_id, key=key) for key in keys)
 
 
 def _has_its_uid_elsewhere(session: Session, absorbed: Study) -> bool:
@@ -92,16 +104,16 @@ def _has_its_uid_elsewhere(session: Session, absorbed: Study) -> bool:
 def _locked(session: Session, survivor_id: UUID, absorbed_id: UUID) -> tuple[Study, Study]:
     """Both exams, with their jobs, locked and fit to be joined."""
     if survivor_id == absorbed_id:
-        raise Conflict("same_case", "A case can't be joined into itself.")
+        raise Conflict("same_case", _("A case can't be joined into itself."))
     # With the pictures: a rotation that moves their keys meanwhile would mix its half with ours.
     found = lock_exams(session, [survivor_id, absorbed_id])
     survivor, absorbed = found.get(survivor_id), found.get(absorbed_id)
     if survivor is None or absorbed is None:
-        raise Conflict("no_such_case", "There is no such case.")
+        raise Conflict("no_such_case", _("There is no such case."))
     if survivor.purged_at is not None or absorbed.purged_at is not None:
-        raise Conflict("already_purged", "One of these cases was purged before.")
+        raise Conflict("already_purged", _("One of these cases was purged before."))
     if survivor.joined_into is not None or absorbed.joined_into is not None:
-        raise Conflict("already_joined", "One of these cases was joined into another before.")
+        raise Conflict("already_joined", _("One of these cases was joined into another before."))
     if survivor.team_id != absorbed.team_id:
-        raise Conflict("another_team", "The cases belong to different teams.")
+        raise Conflict("another_team", _("The cases belong to different teams."))
     return survivor, absorbed

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
+from portal.languages import _
 from portal.models import Blob, Hold, HoldReason, Instance, Purge, Study, Team
 from portal.studies import exams, status
 from portal.studies.locks import SHARED_KEY
@@ -130,9 +131,9 @@ def hold(
     study = locked(session, study_id)
     study_id = study.id
     if study.purged_at is not None:
-        raise Conflict("already_purged", "This case was purged before.")
+        raise Conflict("already_purged", _("This case was purged before."))
     if held(session, study_id) is not None:
-        raise Conflict("held", "This case is under a legal hold already.")
+        raise Conflict("held", _("This case is under a legal hold already."))
     row = Hold(
         study_id=study_id, reason=reason, reference=reference, set_by=actor.user_id, set_at=now
     )
@@ -162,7 +163,7 @@ def lift(
     study_id = locked(session, study_id).id
     row = held(session, study_id)
     if row is None:
-        raise Conflict("not_held", "This case is under no legal hold.")
+        raise Conflict("not_held", _("This case is under no legal hold."))
     row.lifted_at, row.lifted_by, row.lift_reference = now, actor.user_id, reference
     audit.append(
         session,
@@ -196,8 +197,10 @@ def check_reference(text: str) -> str:
     if text and not _REFERENCE.fullmatch(text):
         raise Conflict(
             "bad_reference",
-            "A reference is a number like DS-2026/14: letters, digits and . / _ - without blanks, "
-            "at most 40. Enter no name.",
+            _(
+                "A reference is a number like DS-2026/14: letters, digits and . / _ - without "
+                "blanks, at most 40. Enter no name."
+            ),
         )
     return text
 
@@ -208,7 +211,7 @@ def locked(session: Session, study_id: UUID) -> Study:
         now_in = exams.survivor_of(session, study_id)
         study = session.get(Study, now_in, with_for_update=SHARED_KEY, populate_existing=True)
         if study is None:
-            raise Conflict("no_such_case", "There is no such case.")
+            raise Conflict("no_such_case", _("There is no such case."))
         if study.joined_into is None:
             return study
         session.rollback()  # it was joined while it was waited for

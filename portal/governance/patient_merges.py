@@ -1,10 +1,11 @@
 """Two patient IDs that turn out to be one patient: their exams become each other's priors.
 
 A merge is a row that names two exams, by whom and why, and can be undone; no exam and no patient
-data are changed. It holds for all exams with these IDs, as long as the two exams are not purged.
+data are changed. It holds for all exams with these IDs. Where one of the two is purged, the row
+names another exam with the same patient ID instead, as long as there is one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,12 +17,13 @@ from sqlalchemy.orm import Session, aliased
 from portal import audit
 from portal.access import Actor, Denied, Permission, visible_studies
 from portal.errors import Conflict, Invalid
+from portal.languages import _, lazy
 from portal.models import MergeReason, PatientMerge, Study, User
 from portal.studies import exams, patients, sealed_fields
 from portal.studies.sealed_fields import Patient
 from portal.vault import Vault
 
-_NO_ID: Final = "One of these cases has no patient ID, so nothing could follow from a merge."
+_NO_ID: Final = lazy("One of these cases has no patient ID, so nothing could follow from a merge.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,10 @@ def merge(
     try:
         why = MergeReason(reason)
     except ValueError:
-        raise Invalid("reason", "Choose one of the reasons.") from None
+        raise Invalid("reason", _("Choose one of the reasons.")) from None
     one, other = _load(session, actor, study_id), _find(session, actor, str(other_id))
     if one.id == other.id:
-        raise Conflict("same_case", "These are one case. Name a case of the other patient ID.")
+        raise Conflict("same_case", _("These are one case. Name a case of the other patient ID."))
     # Locked: a purge or a merge of the same two that goes on beside it waits.
     ids = sorted((one.id, other.id))
     query = select(Study).where(Study.id.in_(ids)).order_by(Study.id)
@@ -105,7 +107,7 @@ def merge(
     if one.patient_key is None or other.patient_key is None:
         raise Conflict("no_patient_id", _NO_ID)
     if other.patient_key in patients.keys_of(session, one.team_id, one.patient_key):
-        raise Conflict("already_merged", "These cases are of the same patient already.")
+        raise Conflict("already_merged", _("These cases are of the same patient already."))
     row = PatientMerge(
         id=uuid4(),
         team_id=one.team_id,
@@ -138,7 +140,7 @@ def undo(session: Session, actor: Actor, merge_id: UUID, now: datetime) -> None:
     if row is None or row.team_id != actor.team_id:
         raise Denied("merge")
     if row.undone_at is not None:
-        raise Conflict("undone", "This merge was undone before.")
+        raise Conflict("undone", _("This merge was undone before."))
     row.undone_by, row.undone_at = actor.user_id, now
     audit.append(
         session,
@@ -150,6 +152,47 @@ def undo(session: Session, actor: Actor, merge_id: UUID, now: datetime) -> None:
         detail={"studies": [row.other_id.hex]},
     )
     session.commit()
+
+
+def go_on_without(session: Session, gone: Sequence[Study], now: datetime) -> None:
+    """The merges that name exams which are about to be purged name others with the same patient ID,
+    with one audit row each; within the purge's transaction, in which these have their lookups yet.
+    """
+    leaving = {study.id: study for study in gone if study.patient_key is not None}
+    query = select(PatientMerge).where(
+        PatientMerge.undone_at.is_(None),
+        or_(PatientMerge.one_id.in_(leaving), PatientMerge.other_id.in_(leaving)),
+    )
+    for row in session.scalars(query.order_by(PatientMerge.created, PatientMerge.id)).all():
+        for mine, other in (("one_id", "other_id"), ("other_id", "one_id")):
+            study = leaving.get(getattr(row, mine))
+            instead = None if study is None else _instead(session, study, leaving)
+            if instead is None:
+                continue
+            setattr(row, mine, instead)
+            audit.append(
+                session,
+                "merge_goes_on",
+                now=now,
+                study_id=instead,
+                subject_id=row.id,
+                detail={"studies": [getattr(row, other).hex]},
+            )
+
+
+def _instead(session: Session, study: Study, leaving: Collection[UUID]) -> UUID | None:
+    return session.scalar(
+        select(Study.id)
+        .where(
+            Study.team_id == study.team_id,
+            Study.patient_key == study.patient_key,
+            Study.id.not_in(leaving),
+            Study.purged_at.is_(None),
+            Study.joined_into.is_(None),
+        )
+        .order_by(Study.created, Study.id)
+        .limit(1)
+    )
 
 
 def _load(session: Session, actor: Actor, study_id: UUID) -> Study:
@@ -166,9 +209,11 @@ def _find(session: Session, actor: Actor, text: str) -> Study:
     survivors = select(exams.exam_id()).where(Study.id.in_(ids))
     found = session.scalars(visible_studies(actor).where(Study.id.in_(survivors))).all()
     if len(found) > 1:
-        raise Conflict("several_cases", "Several cases have this number. Give the case's whole id.")
+        raise Conflict(
+            "several_cases", _("Several cases have this number. Give the case's whole id.")
+        )
     if not found:
-        raise Conflict("no_such_case", "There is no such case in your team.")
+        raise Conflict("no_such_case", _("There is no such case in your team."))
     return found[0]
 
 

@@ -23,7 +23,7 @@ from portal import audit
 from portal.access import Actor, Permission
 from portal.critical import findings as critical_findings
 from portal.errors import Conflict
-from portal.governance import erasure, purge_proofs
+from portal.governance import erasure, patient_merges, purge_proofs
 from portal.governance.erasure import NotErased
 from portal.governance.legal_holds import check_reference, held
 from portal.governance.purge_proofs import KEY, LOOKUPS, PICTURE_LOOKUPS, PICTURE_SEALED, SEALED
@@ -31,8 +31,11 @@ from portal.governance.purge_proofs import is_genuine as is_genuine
 from portal.governance.purge_proofs import proof_of as proof_of
 from portal.governance.purge_proofs import proofs as proofs
 from portal.governance.purge_proofs import residual_data as residual_data
+from portal.languages import _, lazy
 from portal.models import (
+    Arrival,
     Blob,
+    DicomObject,
     Job,
     JobState,
     OutlineDraft,
@@ -46,7 +49,7 @@ from portal.models import (
 from portal.studies.locks import lock_exam
 from portal.vault import Vault, VaultError
 
-PROOF_FOLLOWS: Final = (
+PROOF_FOLLOWS: Final = lazy(
     "The case is purged. Its proof is written once all files are removed and nothing reads the "
     "database’s older pages any more."
 )
@@ -159,14 +162,14 @@ def _destroy(
     # With its jobs: a result that is coming in is waited for.
     study = lock_exam(session, study_id)
     if study is None:
-        raise Conflict("no_such_case", "There is no such case.")
+        raise Conflict("no_such_case", _("There is no such case."))
     study_id = study.id
     if study.purged_at is not None:
-        raise Conflict("already_purged", "This case was purged before.")
+        raise Conflict("already_purged", _("This case was purged before."))
     if held(session, study_id) is not None:
-        raise Conflict("held", "This case is under a legal hold. Lift the hold first.")
+        raise Conflict("held", _("This case is under a legal hold. Lift the hold first."))
     if only_if is not None and not only_if(study_id):
-        raise Conflict("not_due", "Something came to this case: its time has not ended.")
+        raise Conflict("not_due", _("Something came to this case: its time has not ended."))
     gone = purge_proofs.ToDestroy.of(session, study)
     open_jobs = (
         Job.study_id == study_id,
@@ -183,6 +186,7 @@ def _destroy(
             marks=gone.marks(),
         )
     )
+    patient_merges.go_on_without(session, gone.studies, now)
     for one in gone.studies:
         for column in (*KEY, *SEALED, *LOOKUPS):
             setattr(one, column, None)
@@ -203,8 +207,8 @@ def _destroy(
     )
     session.execute(delete(Blob).where(Blob.instance_id.in_(gone.picture_ids)))
     session.execute(delete(StudyName).where(StudyName.study_id.in_(gone.study_ids)))
-    for drafts in (ReviewDraft, OutlineDraft):
-        session.execute(delete(drafts).where(drafts.instance_id.in_(gone.picture_ids)))
+    for rows in (ReviewDraft, OutlineDraft, DicomObject, Arrival):
+        session.execute(delete(rows).where(rows.instance_id.in_(gone.picture_ids)))
     critical_findings.end_for_purge(session, gone.study_ids, now)
     audit.append(
         session,

@@ -1,4 +1,5 @@
-"""The scheduler's signs of life: when each of its loops last did its work, for all who ask.
+"""Signs of life of the scheduler's loops and of the DICOM listener: when each last did its work,
+for all who ask.
 
 By the database's clock, so that neither this machine's clock nor another portal's matters. A
 process that is there and does nothing gives none.
@@ -10,11 +11,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal.database import DatabaseTime, insert_if_new, rows_changed
-from portal.models import SchedulerSign
+from portal.models import DicomNode, SchedulerSign
 
 SWEEP: Final = "sweep"
 LINK: Final = "link"
 LOOPS: Final = (SWEEP, LINK)
+DICOM: Final = "dicom"
 # The sweep comes every 5 seconds, the link's sign every 10: who missed several does not work.
 OLD_SECONDS: Final = 60.0
 
@@ -30,12 +32,33 @@ def give(session: Session, loop: str) -> None:
 
 def silent(session: Session) -> tuple[str, ...]:
     """The loops that have not done their work for a minute, or never. Changes nothing."""
-    fresh = session.scalars(
-        select(SchedulerSign.loop).where(
-            SchedulerSign.at > DatabaseTime(-OLD_SECONDS),
-            # One that is dated ahead, by a clock that was set back since, is none.
-            SchedulerSign.at < DatabaseTime(OLD_SECONDS),
-        )
-    ).all()
+    fresh = _fresh(session)
     session.commit()
     return tuple(loop for loop in LOOPS if loop not in fresh)
+
+
+def dicom_is_silent(session: Session) -> bool:
+    """Whether DICOM nodes may send, and no listener has given a sign for a minute, or ever."""
+    sending = select(DicomNode.id).where(DicomNode.sends, DicomNode.disabled_at.is_(None)).limit(1)
+    is_silent = session.scalar(sending) is not None and DICOM not in _fresh(session)
+    session.commit()
+    return is_silent
+
+
+def dicom_works(session: Session) -> bool:
+    """Whether a listener has given a sign within the last minute."""
+    works = DICOM in _fresh(session)
+    session.commit()
+    return works
+
+
+def _fresh(session: Session) -> set[str]:
+    return set(
+        session.scalars(
+            select(SchedulerSign.loop).where(
+                SchedulerSign.at > DatabaseTime(-OLD_SECONDS),
+                # One that is dated ahead, by a clock that was set back since, is none.
+                SchedulerSign.at < DatabaseTime(OLD_SECONDS),
+            )
+        )
+    )

@@ -7,11 +7,22 @@ comes out of here: whatever a file leads to is a reason.
 import logging
 
 from portal.formats import header_pool, upload_header
-from portal.formats.header_pool import Work
+from portal.formats.header_pool import Commitment, ObjectHeader, Work
 from portal.formats.refusals import Limits, Refused, refuse
 from portal.formats.upload_header import Upload
 
-__all__ = ["Limits", "Refused", "Upload", "Work", "check", "pixels_digest"]
+__all__ = [
+    "Commitment",
+    "Limits",
+    "ObjectHeader",
+    "Refused",
+    "Upload",
+    "Work",
+    "check",
+    "commitment",
+    "object_header",
+    "pixels_digest",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +44,30 @@ def check(filename: str, data: bytes, limits: Limits, work: Work | None = None) 
         raise
     except Exception as error:  # a broken answer, or no process can be started
         _log.exception("a header could not be read")
+        raise refuse("unreadable") from error
+
+
+def object_header(data: bytes, limits: Limits) -> ObjectHeader:
+    """What an object that is no picture is filed by (see `dicom.object_header`), or Refused."""
+    if len(data) > limits.max_bytes:
+        raise refuse("too_large", megabytes=limits.max_bytes // (1024 * 1024))
+    try:
+        return header_pool.shared().object_header(data, limits)
+    except Refused:
+        raise
+    except Exception as error:
+        _log.exception("a header could not be read")
+        raise refuse("unreadable") from error
+
+
+def commitment(data: bytes) -> Commitment:
+    """What a request for storage commitment names (see `dicom.commitment`), or Refused."""
+    try:
+        return header_pool.shared().commitment(data)
+    except Refused:
+        raise
+    except Exception as error:
+        _log.exception("a request could not be read")
         raise refuse("unreadable") from error
 
 

@@ -22,6 +22,7 @@ from portal.errors import Conflict
 from portal.formats.refusals import Refused
 from portal.intake import check
 from portal.jobs.claims import queue_again
+from portal.languages import _
 from portal.models import BlobKind, Instance, Job, JobKind, JobState, Study
 from portal.studies import header_columns, sealed_fields, stored_files
 from portal.vault import NotReadable, Vault, content_digest
@@ -156,7 +157,7 @@ def _put_back(session: Session, vault: Vault, instance: Instance, data: bytes) -
         session.rollback()
         raise Conflict(
             "key_missing",
-            "This picture is stored, but its key is missing. Inform an administrator.",
+            _("This picture is stored, but its key is missing. Inform an administrator."),
         )
     vault.put(data_key, blob_id=blob.id, kind=blob.kind, attempt=blob.attempt, data=data)
 

@@ -11,6 +11,7 @@ from typing import Final
 from portal.errors import Invalid
 from portal.formats.display_text import clean
 from portal.formats.upload_header import Upload
+from portal.languages import _, lazy
 from xray_files import dates
 
 # How the picture's R or L marker stands: the patient's right on the picture's left, or mirrored.
@@ -24,9 +25,9 @@ FIELDS: Final = ("patient_id", "patient_name", "birth_date", "exam_date", "side_
 @dataclass(frozen=True, slots=True)
 class Stated:
     """`is_import`: the file comes from an archive; so does one that was taken longer before it
-    arrived than `old_after`. The other fields are texts, empty where nothing is stated; dates are
-    YYYY-MM-DD. `age` follows from them, as 6Y: at the exam, else at the upload, the oldest that the
-    patient was.
+    arrived than `old_after`. `ae_title`: of the node that sent it by DICOM. The other fields are
+    texts, empty where nothing is stated; dates are YYYY-MM-DD. `age` follows from them, as 6Y: at
+    the exam, else at the upload, the oldest that the patient was.
     """
 
     patient_id: str = field(default="", repr=False)
@@ -37,6 +38,7 @@ class Stated:
     age: str = field(default="", repr=False)
     is_import: bool = False
     old_after: timedelta = timedelta(hours=24)
+    ae_title: str = ""
 
     @property
     def is_about_patient(self) -> bool:
@@ -63,31 +65,36 @@ class Stated:
         return replace(upload, phi=phi, keys=upload.keys | keys, header=header)
 
     def is_old(self, acquired: int | None, now: datetime) -> bool:
-        """Whether the exam comes from an archive or was taken long before it arrives.
-
-        `acquired` is by the clock of the place, as headers have it (see `patient_tags.taken`), so
-        it is compared with this machine's local time. A date without a time counts as its end.
-        """
+        """Whether the exam comes from an archive or was taken long before it arrives."""
         if self.is_import or acquired is None:
             return self.is_import
-        here = calendar.timegm(now.astimezone().timetuple())
-        latest = acquired + _DAY if acquired % _DAY == 0 else acquired
-        return here - latest > self.old_after.total_seconds()
+        return seconds_since(acquired, now) > self.old_after.total_seconds()
+
+
+def seconds_since(acquired: int, now: datetime) -> int:
+    """How long ago a picture was taken; less than 0 by a clock that is ahead.
+
+    `acquired` is by the clock of the place, as headers have it (see `patient_tags.taken`), so it is
+    compared with this machine's local time. A date without a time counts as its end.
+    """
+    here = calendar.timegm(now.astimezone().timetuple())
+    latest = acquired + _DAY if acquired % _DAY == 0 else acquired
+    return here - latest
 
 
 def read(sent: Mapping[str, str], now: datetime, old_after: timedelta) -> Stated:
     """What a form states; Invalid with a sentence for what can't be."""
     marker = sent.get("side_marker", "")
     if marker not in ("", *MARKERS):
-        raise Invalid("side_marker", "Choose how the side marker stands, or leave it out.")
-    born = _day(sent.get("birth_date", ""), "birth date", now)
-    taken = _day(sent.get("exam_date", ""), "exam date", now)
+        raise Invalid("side_marker", _("Choose how the side marker stands, or leave it out."))
+    born = _day(sent.get("birth_date", ""), "birth_date", now)
+    taken = _day(sent.get("exam_date", ""), "exam_date", now)
     if born and taken and born > taken:
-        raise Invalid("birth_date", "The birth date is after the exam date.")
+        raise Invalid("birth_date", _("The birth date is after the exam date."))
     on = date.fromisoformat(taken) if taken else now.date()
     years = dates.years_between(date.fromisoformat(born), on) if born else None
     return Stated(
-        patient_id=_text(sent.get("patient_id", ""), 64, "patient ID"),
+        patient_id=_text(sent.get("patient_id", ""), 64, "patient_id"),
         patient_name=_text(sent.get("patient_name", ""), 200, "name"),
         birth_date=born,
         exam_date=taken,
@@ -98,10 +105,20 @@ def read(sent: Mapping[str, str], now: datetime, old_after: timedelta) -> Stated
     )
 
 
+_TOO_LONG: Final = {
+    "patient_id": lazy("The patient ID has at most %(most)s characters."),
+    "name": lazy("The name has at most %(most)s characters."),
+}
+_NO_DAY: Final = {
+    "birth_date": lazy("The birth date must be a date that has been, as 2024-05-31."),
+    "exam_date": lazy("The exam date must be a date that has been, as 2024-05-31."),
+}
+
+
 def _text(sent: str, most: int, what: str) -> str:
     found = clean(sent, most + 1)
     if len(found) > most:
-        raise Invalid(what.lower().replace(" ", "_"), f"The {what} has at most {most} characters.")
+        raise Invalid(what, _TOO_LONG[what] % {"most": most})
     return found
 
 
@@ -114,6 +131,5 @@ def _day(sent: str, what: str, now: datetime) -> str:
         day = None
     tomorrow = now.date() + timedelta(days=1)  # somewhere it is tomorrow already
     if day is None or not _OLDEST <= day <= tomorrow:
-        code = what.replace(" ", "_")
-        raise Invalid(code, f"The {what} must be a date that has been, as 2024-05-31.")
+        raise Invalid(what, str(_NO_DAY[what]))
     return day.isoformat()

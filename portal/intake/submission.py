@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.access import Actor, Permission
 from portal.database import DatabaseTime
-from portal.intake import check, known_pictures
+from portal.intake import arrival, check, known_pictures
 from portal.intake.known_pictures import Changed, Known
 from portal.intake.stated import Stated
 from portal.jobs.claims import enqueue
@@ -27,6 +27,7 @@ from portal.studies import (
     sealed_fields,
     worklist_order,
 )
+from portal.teams.rules.conditions import Facts
 from portal.vault import Vault, WrappedKey
 
 DEFAULT_LIMITS: Final = check.Limits(64 * 1024 * 1024)
@@ -86,16 +87,35 @@ def submit(
     """
     actor.require(Permission.STUDY_SUBMIT)
     work = check.Work() if work is None else work
-    upload = stated.added_to(check.check(filename, data, limits, work))
+    upload = check.check(filename, data, limits, work)
+    return submit_checked(session, vault, actor, upload, data, now, work=work, stated=stated)
+
+
+def submit_checked(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    upload: check.Upload,
+    data: bytes,
+    now: datetime,
+    *,
+    work: check.Work | None = None,
+    stated: Stated = NOTHING_STATED,
+) -> Submitted:
+    """The same for a file whose header `check.check` has read: `upload` is that of `data`."""
+    actor.require(Permission.STUDY_SUBMIT)
+    work = check.Work() if work is None else work
+    upload = stated.added_to(upload)
     is_old = stated.is_old(upload.header.get("acquired"), now)
+    facts = arrival.facts_of(upload, stated, now)
     for _ in range(_TRIES - 1):
         try:
-            taken = _take(session, vault, actor, upload, data, now, work, is_old=is_old)
+            taken = _take(session, vault, actor, upload, data, now, work, facts, is_old=is_old)
             break
         except (IntegrityError, Changed):
             session.rollback()  # another request has stored this picture, UID or exam
     else:
-        taken = _take(session, vault, actor, upload, data, now, work, is_old=is_old)
+        taken = _take(session, vault, actor, upload, data, now, work, facts, is_old=is_old)
     name = upload.phi.get("patient_name", "")
     return replace(taken, patient_name=name, remarks=(*_remarks(upload, stated), *taken.remarks))
 
@@ -118,6 +138,7 @@ def _take(
     data: bytes,
     now: datetime,
     work: check.Work,
+    facts: Facts,
     *,
     is_old: bool,
 ) -> Submitted:
@@ -125,7 +146,8 @@ def _take(
     if found.known is not None:
         return _duplicate(known_pictures.decide(session, vault, actor, found, data, now))
     keys, namesake = found.keys, found.namesake
-    exam = _exam(session, actor, keys.study)
+    met = arrival.meet(session, actor.team_id, facts)
+    exam = exam_of(session, actor, keys.study)
     session.commit()  # the file is written while nothing is locked
 
     study_id = exam.id if exam else uuid4()
@@ -165,7 +187,7 @@ def _take(
         else:
             study = _joined(session, instance)
             study.is_old = study.is_old and is_old  # one that is new is enough
-        for row in (instance, blob):
+        for row in (instance, blob, arrival.note(vault, data_key, instance, met, now)):
             session.add(row)
             session.flush()
         priority = OLD_PRIORITY if study.is_old else 0
@@ -173,6 +195,8 @@ def _take(
         if exam is not None:  # a new one stands where its columns begin
             worklist_order.place(session, study.id)
         detail = {"picture": instance.id.hex} if exam else {}
+        if met.rule is not None and met.rule.id is not None:
+            detail["rule"] = met.rule.id.hex
         if namesake is not None:
             detail["same_uid_as"] = namesake.study_id.hex
         audit.append(
@@ -206,7 +230,7 @@ def _duplicate(known: Known) -> Submitted:
     )
 
 
-def _exam(session: Session, actor: Actor, uid_key: str | None) -> Study | None:
+def exam_of(session: Session, actor: Actor, uid_key: str | None) -> Study | None:
     """The team's exam of this StudyInstanceUID that has not been purged."""
     if uid_key is None:
         return None

@@ -73,15 +73,31 @@ def end_as_failed(session: Session, job: Job, code: str, now: datetime) -> None:
     """No further attempt is made; the caller logs it."""
     job.state, job.error_code = JobState.FAILED, str(code)
     job.finished_at, job.lease_until = now, None
-    worklist_order.place(session, job.study_id)
+    place(session, job)
+
+
+def place(session: Session, job: Job) -> None:
+    """Put the job's exam where it now belongs in the worklist, if it is about one."""
+    if job.study_id is not None:
+        worklist_order.place(session, job.study_id)
 
 
 def end_unread(session: Session, job_id: UUID, now: datetime) -> None:
     """End a job that waits or was lost and whose records do not open or can't be read; commits.
 
     By a plain UPDATE: nothing is read of its rows that may be what is damaged, and its exam's place
-    in the worklist changes only where that can be read.
+    in the worklist changes only where that can be read. A job whose own row lies on a damaged page
+    can't be ended; it stays, and those who look for jobs pass over it.
     """
+    try:
+        _end_unread(session, job_id, now)
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+
+
+def _end_unread(session: Session, job_id: UUID, now: datetime) -> None:
     ended = (
         update(Job)
         .where(Job.id == job_id, or_(Job.state == JobState.QUEUED, and_(*is_expired())))

@@ -6,7 +6,8 @@ A claim is one conditional UPDATE, so that of any number of workers one gets the
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, and_, bindparam, case, not_, or_, select, update
@@ -14,21 +15,24 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, readable_rows
 from portal.access import Actor, Denied, Permission
 from portal.ai_models import known_models
 from portal.database import UNREADABLE, DatabaseTime, is_damage
 from portal.errors import Conflict
 from portal.formats.display_text import clean
-from portal.jobs import result_checks, tickets
+from portal.jobs import tickets
 from portal.jobs.attempts import (
     LOSSES,
     changed,
     end_unread,
     is_attempt,
     is_expired,
+    place,
 )
+from portal.jobs.results import result_checks
 from portal.jobs.tickets import Ticket
+from portal.languages import _
 from portal.models import (
     Blob,
     BlobKind,
@@ -42,12 +46,13 @@ from portal.models import (
     Team,
     WorkerToken,
 )
+from portal.readable_rows import Readable
 from portal.settings import Settings
-from portal.studies import presence, sealed_fields, worklist_order
+from portal.studies import presence, sealed_fields
 from portal.vault import Vault, VaultError, WantedFile
 from worker.contract.clock import LEASE_SECONDS
 from worker.contract.facts import Facts
-from worker.contract.job import ADULT_YEARS, WITH_MODEL, Claim, InputFile, kinds_of
+from worker.contract.job import ADULT_YEARS, OF_NO_EXAM, WITH_MODEL, Claim, InputFile, kinds_of
 from worker.contract.message import InvalidMessage
 
 # Jobs about one file of several of its kind, by their target; and these kinds.
@@ -75,7 +80,7 @@ _BEGIN: Final = (
         Job.kind.in_(bindparam("kinds", expanding=True)),
         _MAY_HAVE_MODEL,
         or_(
-            Job.state == JobState.QUEUED,
+            and_(Job.state == JobState.QUEUED, presence.is_due()),
             # One that may not be lost again is ended by the sweep.
             and_(*is_expired(), Job.losses < LOSSES - 1),
         ),
@@ -96,7 +101,7 @@ _BEGIN: Final = (
 _OF_QUEUE: Final = Job.kind == bindparam("kind_", type_=Job.kind.type)
 _WAITING: Final = (
     select(Job.id)
-    .where(_OF_QUEUE, Job.state == JobState.QUEUED, _MAY_HAVE_MODEL)
+    .where(_OF_QUEUE, Job.state == JobState.QUEUED, presence.is_due(), _MAY_HAVE_MODEL)
     .order_by(-Job.priority, Job.created)  # in the form of its index
 )
 _LOST: Final = (
@@ -106,6 +111,11 @@ _LOST: Final = (
 )
 # What comes first in a queue, beside others that ask.
 _NEXT: Final = tuple(q.limit(1).with_for_update(skip_locked=True) for q in (_WAITING, _LOST))
+# The same with the columns of its order, to compare what comes first in several parts of a table.
+_NEXT_OF_PART: Final = (
+    _WAITING.with_only_columns(-Job.priority, Job.created, Job.id).limit(1),
+    _LOST.with_only_columns(Job.lease_until, Job.id).limit(1),
+)
 _INPUTS: Final = select(Blob).where(
     Blob.instance_id == bindparam("picture"),
     Blob.current,
@@ -136,17 +146,17 @@ def enqueue(
     target: str | None = None,
     priority: int = 0,
 ) -> Job:
-    """Add a job about a picture, or about a whole study, in the caller's transaction.
+    """Add a job about a picture, a whole study, or neither, in the caller's transaction.
 
     Asked for again, it is the existing job: one of a kind for the same subject and target, whatever
     its state.
     """
     if instance is not None:
         study_id = instance.study_id
-    if study_id is None:
-        raise ValueError("a job is about a picture or a study")
     subject = study_id if instance is None else instance.id
-    key = ":".join((kind.value, subject.hex, *([target] if target else [])))
+    if (subject is None) is not (kind in OF_NO_EXAM):
+        raise ValueError("a job is about a picture or a study, unless its kind is about neither")
+    key = ":".join((kind.value, *([subject.hex] if subject else []), *([target] if target else [])))
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     added: Job | None = session.scalars(
         dialect.insert(Job)
@@ -250,16 +260,13 @@ def claim_next(
     `kinds`: those that the worker does, by default the one of the queue's own name.
 
     Of several workers that ask at once each gets another job. A job whose attempt was lost comes
-    after those that wait, if the sweep has not queued it before.
+    after those that wait, if the sweep has not queued it before. Jobs on damaged pages are passed
+    over.
     """
     does = (queue,) if kinds is None else [one for one in kinds_of(queue) if one in kinds]
-    for _ in range(_TRIES):
-        job_id = None
-        for kind in does:
-            for query in _NEXT:
-                if job_id is None:
-                    named = {"kind_": kind} | _asked_by(worker, token)
-                    job_id = session.scalar(query, named)
+    asked = [{"kind_": kind} | _asked_by(worker, token) for kind in does]
+    for _turn in range(_TRIES):
+        job_id, _ = readable_rows.around_damage(session, Job, partial(_first, session, asked))
         if job_id is None:
             break
         claimed = claim(session, settings, vault, job_id, worker, now, token)
@@ -269,18 +276,41 @@ def claim_next(
     return None
 
 
+def _first(session: Session, asked: Sequence[dict[str, Any]], jobs: Readable) -> UUID | None:
+    """The job that comes first in the first of these queues that has one, by the values of their
+    queries.
+    """
+    job_id: UUID | None
+    for named in asked:
+        for whole, of_part in zip(_NEXT, _NEXT_OF_PART, strict=True):
+            if jobs is readable_rows.EVERYTHING:
+                job_id = session.scalar(whole, named)
+            else:  # without locks: of several workers that find the same job, one gets it
+                with jobs.parts(session) as parts:
+                    found = [session.execute(of_part.where(part), named).first() for part in parts]
+                rows = [tuple(row) for row in found if row is not None]
+                job_id = cast("UUID", min(rows)[-1]) if rows else None
+            if job_id is not None:
+                return job_id
+    return None
+
+
 def _asked_by(worker: str, token: WorkerToken | None) -> dict[str, Any]:
     """The values of `_MAY_HAVE_MODEL`."""
     return {"asks": clean(worker, 200), "by_token": token.id if token is not None else None}
 
 
 def _opened(session: Session, vault: Vault, job: Job) -> tuple[bytes, Facts | None]:
-    """The picture's key, and what a job needs of the picture beside its pixels."""
+    """The picture's key, and what a job needs of the picture beside its pixels; nothing of a job
+    that is about none.
+    """
+    if job.kind in OF_NO_EXAM:
+        return b"", None
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     data_key = sealed_fields.instance_key_of(vault, instance)
     if job.kind not in WITH_MODEL:
         return data_key, None
-    facts = sealed_fields.open_facts_with_age(vault, data_key, instance)
+    facts = sealed_fields.open_stated_facts(vault, data_key, instance)
     return data_key, Facts.parse(facts) if facts is not None else None
 
 
@@ -293,7 +323,10 @@ def _inputs(session: Session, job: Job) -> Sequence[Blob]:
 
 
 def own_file(session: Session, job: Job) -> Blob | None:
-    """The file that a job is about, named by its target: of an outline, or a report's content."""
+    """The file that a job is about: an outline, or what a report or its objects are made of."""
+    if job.kind is JobKind.ENCODE:  # of the job itself: a report has several pictures
+        own = (Blob.job_id == job.id, Blob.kind == BlobKind.REPORT_CONTENT)
+        return session.scalars(select(Blob).where(*own)).one_or_none()
     table = _ABOUT.get(job.kind)
     if table is None:
         return None
@@ -336,10 +369,10 @@ def retry(session: Session, actor: Actor, job_id: UUID, now: datetime) -> Job:
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is None:
         raise Denied("job")
-    study = session.get_one(Study, job.study_id)
-    if job.state is not JobState.FAILED or study.purged_at is not None:
+    study = session.get_one(Study, job.study_id) if job.study_id is not None else None
+    if job.state is not JobState.FAILED or (study is not None and study.purged_at is not None):
         session.rollback()
-        raise Conflict("not_failed", "Only a failed job can be tried again.")
+        raise Conflict("not_failed", _("Only a failed job can be tried again."))
     queue_again(session, job)
     audit.append(
         session, "job_retried", actor=actor, now=now, study_id=job.study_id, subject_id=job.id
@@ -354,4 +387,4 @@ def queue_again(session: Session, job: Job) -> None:
     job.failures = job.losses = 0
     job.state, job.error_code, job.finished_at, job.rung_at = JobState.QUEUED, None, None, None
     job.queued_at = DatabaseTime()
-    worklist_order.place(session, job.study_id)
+    place(session, job)

@@ -10,15 +10,17 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from portal import database
-from portal.jobs import result_checks
+from portal.jobs import drift_checks
 from portal.jobs.attempts import attempted, destroy_files, take_blobs
 from portal.jobs.claims import OWN, Claimed, own_file
 from portal.jobs.errors import BadResult
+from portal.jobs.results import result_checks
 from portal.jobs.tickets import Ticket
-from portal.models import Blob, Instance, Job
+from portal.models import Blob, Instance, Job, JobKind
 from portal.studies import sealed_fields, stored_files
 from portal.vault import Vault, VaultError
 from worker.contract.claim_bundle import BUNDLE_INPUT_BYTES
+from worker.contract.files import JSON, FileKind
 from worker.contract.result import Output
 
 # Made once, as it runs with every result.
@@ -28,6 +30,8 @@ _OF_JOB: Final = select(Blob).where(Blob.job_id == bindparam("its_job"))
 def read_input(session: Session, vault: Vault, ticket: Ticket, kind: str) -> tuple[bytes, str]:
     """One of the job's inputs and its media type; Lost, or BadResult where it has no such input."""
     job = attempted(session, ticket)
+    if job.kind is JobKind.DRIFT and kind == FileKind.RECENT_NUMBERS:
+        return drift_checks.recent_numbers(session, job), JSON
     allowed = {blob.value: blob for blob in result_checks.INPUTS.get(job.kind, ())}
     if kind not in allowed:
         raise BadResult("the job has no such input")
@@ -69,7 +73,9 @@ def store_output(
     Raises Lost, BadResult (kind, type or size) or VaultError. Sent twice, the last one counts.
     """
     job = attempted(session, ticket)
-    instance = session.get_one(Instance, job.instance_id, populate_existing=True)
+    instance = None
+    if job.instance_id is not None:
+        instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     blobs = write(session, vault, job, instance, [output], now)
     written = [blob.name for blob in blobs]
     try:
@@ -90,15 +96,17 @@ def write(
     session: Session,
     vault: Vault,
     job: Job,
-    instance: Instance,
+    instance: Instance | None,
     outputs: Sequence[Output],
     now: datetime,
 ) -> list[Blob]:
     """Check outputs of the job's attempt and write their files in parallel; ends the transaction.
 
-    `instance` is the job's picture. The caller enters their rows. Raises BadResult or VaultError;
-    then no file is left.
+    `instance` is the job's picture; a job about none has no outputs. The caller enters their rows.
+    Raises BadResult or VaultError; then no file is left.
     """
+    if instance is None:
+        raise BadResult(f"a {job.kind.value} job has no outputs")
     attempt = job.attempts
     picture = (instance.rows or 0, instance.columns or 0)
     kinds = [

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal import database
 from portal.database import DatabaseTime
-from portal.jobs import files, prediction_checks, result_checks
+from portal.jobs import analysis, drift_checks, files
 from portal.jobs.attempts import (
     FAILURES,
     LOSSES,
@@ -21,10 +21,12 @@ from portal.jobs.attempts import (
     end_as_failed,
     is_running,
     log_end,
+    place,
     take_blobs,
 )
-from portal.jobs.claims import enqueue, own_file
+from portal.jobs.claims import own_file
 from portal.jobs.errors import BadResult, Lost, OutputMissing
+from portal.jobs.results import object_archive, prediction_checks, result_checks
 from portal.jobs.tickets import Ticket
 from portal.models import (
     Base,
@@ -41,7 +43,7 @@ from portal.models import (
     ReportFile,
     View,
 )
-from portal.studies import sealed_fields, stored_files, worklist_order
+from portal.studies import sealed_fields, stored_files
 from portal.studies.status import RESULT_JOBS
 from portal.vault import Vault
 from worker.contract import prediction as contract
@@ -49,15 +51,19 @@ from worker.contract.error_codes import FROM_OUTSIDE, ErrorCode
 from worker.contract.job import WITH_MODEL, Failure, FailureKind
 from worker.contract.result import Output
 
-# A job, locked, and its picture. Made once, as it runs with every result.
+# A job, locked. Made once, as it runs with every result. Without a join to its picture: to plan it,
+# PostgreSQL reads jobs at the ends of an index, whose pages may be damaged.
 _BEGUN: Final = (
-    select(Job, Instance)
-    .join(Instance, Instance.id == Job.instance_id)
+    select(Job)
     .where(Job.id == bindparam("its_id"))
-    .with_for_update(of=Job)
+    .with_for_update()
     .execution_options(populate_existing=True)
 )
-_TO_MEND: Final = (ErrorCode.WORKER_TOO_OLD, ErrorCode.REPORT_UNAVAILABLE)
+_TO_MEND: Final = (
+    ErrorCode.WORKER_TOO_OLD,
+    ErrorCode.REPORT_UNAVAILABLE,
+    ErrorCode.OBJECTS_UNAVAILABLE,
+)
 
 
 def finish(
@@ -71,22 +77,28 @@ def finish(
     """End an attempt well; returns the job that follows, to be announced.
 
     `result` is `{"facts": …}` of a render job, `{"prediction": …}` of a segment job,
-    `{"measurements": …}` of a measure job and `{"report": …}` of a report job; `sent` are outputs
-    that come with it. Raises BadResult, Lost or VaultError; then nothing of this call is stored.
-    Sent twice by the same attempt, the second time changes nothing. Where an output is missing that
-    this portal requires, the job also goes back to the queue, for a newer worker.
+    `{"measurements": …}` of a measure job, `{"report": …}` of a report job, `{"objects": …}` of an
+    encode job and `{"drift": …}` of a drift job; `sent` are outputs that come with it. Raises
+    BadResult, Lost or VaultError; then nothing of this call is stored. Sent twice by the same
+    attempt, the second time changes nothing.
+    Where an output is missing that this portal requires, the job also goes back to the queue, for a
+    newer worker.
     """
-    begun = session.execute(_BEGUN, {"its_id": ticket.job_id}).one_or_none()
-    if begun is None:
+    found = session.scalars(_BEGUN, {"its_id": ticket.job_id}).one_or_none()
+    if found is None:
         session.rollback()
         raise Lost
-    found, instance = begun
     if not is_running(found, ticket):
         session.rollback()
         if found.attempts != ticket.attempt or found.state is not JobState.DONE:
             raise Lost
         return None
-    blobs = files.write(session, vault, found, instance, sent, now) if sent else []
+    blobs = list[Blob]()
+    if sent:
+        instance = None
+        if found.instance_id is not None:
+            instance = session.get_one(Instance, found.instance_id, populate_existing=True)
+        blobs = files.write(session, vault, found, instance, sent, now)
     session.commit()  # without files, it is still locked
     written = [blob.name for blob in blobs]
     for blob in blobs:
@@ -96,8 +108,9 @@ def finish(
         stored, old = files.enter(session, job, ticket, blobs)
         follower, made = _accept(session, vault, job, stored, result, now)
         job.state, job.finished_at, job.lease_until = JobState.DONE, now, None
-        if made and job.kind in RESULT_JOBS:  # else its place stays the same
-            worklist_order.place(session, job.study_id)
+        # Where a picture is prepared and goes on to its analysis, the exam's place stays the same.
+        if job.kind in RESULT_JOBS and (made or follower is None):
+            place(session, job)
         log_end(session, "job_finished", job, now, made)
         if job.kind is JobKind.REPORT:
             old += _used_up(session, job)
@@ -144,7 +157,7 @@ def fail(
         if not waits:
             job.queued_at = DatabaseTime()
         job.error_code = failure.code
-        worklist_order.place(session, job.study_id)
+        place(session, job)
     else:
         # What an administrator can mend stays named: workers that are too old, or lack Pango.
         spent = transient and failure.code not in _TO_MEND
@@ -189,6 +202,9 @@ def _accept(
     """
     sizes = {blob.kind: blob.size for blob in stored}
     follower, made = None, list[Base]()
+    if job.kind is JobKind.DRIFT:
+        drift_checks.store(session, job, result, now)
+        return None, []
     instance = session.get_one(Instance, job.instance_id, populate_existing=True)
     if job.kind is JobKind.RENDER:
         facts = result_checks.check_facts(result, sizes)
@@ -199,13 +215,13 @@ def _accept(
         instance.rows, instance.columns = facts.rows, facts.columns
         named = View.of(facts.view)
         instance.view = instance.view if named is View.UNKNOWN else named
-        follower = enqueue(
-            session, JobKind.SEGMENT, now, instance=instance, priority=job.priority
-        ).id
+        follower = analysis.enqueue_after_render(session, instance, job.priority, now)
     elif job.kind is JobKind.MEASURE:
         made = [_measured(session, job, instance, result, now)]
     elif job.kind is JobKind.REPORT:
         made = [_reported(session, vault, job, instance, stored, result, now)]
+    elif job.kind is JobKind.ENCODE:
+        _check_archive(vault, instance, stored, result)
     else:
         picture = (instance.rows or 0, instance.columns or 0)
         prediction = result_checks.check_prediction(result, sizes)
@@ -257,6 +273,19 @@ def _reported(
     )
     session.add(row)
     return row
+
+
+def _check_archive(
+    vault: Vault, instance: Instance, stored: Sequence[Blob], result: dict[str, Any]
+) -> None:
+    """The archive is read back: what is stated of it is what is stored, and nothing else is."""
+    found = result_checks.check_objects(result, {blob.kind: blob.size for blob in stored})
+    (blob,) = stored
+    data = stored_files.read(vault, sealed_fields.instance_key_of(vault, instance), blob)
+    if hashlib.sha256(data).hexdigest() != found.sha256:
+        raise BadResult("another digest than that of the archive's file")
+    if not object_archive.holds(data, found.objects):
+        raise BadResult("the archive holds something else than its objects")
 
 
 def _used_up(session: Session, job: Job) -> list[str]:

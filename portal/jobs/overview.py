@@ -1,21 +1,25 @@
 """The board of jobs and workers, for the people who keep the portal running. No patient data."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from functools import partial
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portal import database
+from portal import database, readable_rows
 from portal.models import Job, JobKind, JobState, MissingModel, Study, Worker
+from portal.readable_rows import Readable
 from portal.studies import presence
 from worker.contract.error_codes import ErrorCode
-from worker.contract.job import WITH_MODEL
+from worker.contract.job import QUEUE_OF, WITH_MODEL
 
 _MOST_FAILED: Final = 200
+Trouble = Literal["", "stalled", "waiting_for_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class StuckJob:
-    """A failed job and why, with the case's number but nothing of the case."""
+    """A failed job and why, with its case's number, if it has one, but nothing of the case."""
 
     job_id: UUID
     kind: JobKind
@@ -75,21 +79,24 @@ class Board:
 
 
 def board(session: Session) -> Board:
-    """Queues, failed jobs (newest first) and workers."""
-    counts = {
-        (kind, state): number
-        for kind, state, number in session.execute(
-            select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
-        )
-    }
-    oldest = dict(
-        session.execute(
-            select(Job.kind, func.min(Job.queued_at))
-            .where(Job.state == JobState.QUEUED)
-            .group_by(Job.kind)
-        ).all()
+    """Queues, failed jobs (newest first) and workers, without jobs on damaged pages."""
+    return readable_rows.around_damage(session, Job, partial(_board, session))[0]
+
+
+def _board(session: Session, jobs: Readable) -> Board:
+    counts, oldest = Counter[tuple[JobKind, JobState]](), dict[JobKind, datetime]()
+    by_state = select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
+    waits_since = func.coalesce(Job.not_before, Job.queued_at)
+    since = select(Job.kind, func.min(waits_since)).where(
+        Job.state == JobState.QUEUED, presence.is_due()
     )
-    failed, unreadable = _failed(session)
+    with jobs.parts(session) as parts:
+        for part in parts:
+            for kind, state, number in session.execute(by_state.where(part)).all():
+                counts[kind, state] += number
+            for kind, first in session.execute(since.where(part).group_by(Job.kind)).all():
+                oldest[kind] = min(first, oldest.get(kind, first))
+    failed, unreadable = _failed(session, jobs)
     workers = session.execute(
         select(Worker, presence.is_here(), presence.lacks_model())
         .order_by(Worker.last_seen.desc())
@@ -99,13 +106,14 @@ def board(session: Session) -> Board:
         queues=[
             QueueView(
                 kind=kind,
-                queued=counts.get((kind, JobState.QUEUED), 0),
-                running=counts.get((kind, JobState.RUNNING), 0),
-                done=counts.get((kind, JobState.DONE), 0),
-                failed=counts.get((kind, JobState.FAILED), 0),
+                queued=counts[kind, JobState.QUEUED],
+                running=counts[kind, JobState.RUNNING],
+                done=counts[kind, JobState.DONE],
+                failed=counts[kind, JobState.FAILED],
                 oldest=oldest.get(kind),
             )
-            for kind in (JobKind.RENDER, JobKind.SEGMENT, JobKind.MEASURE, JobKind.REPORT)
+            for kind in JobKind
+            if kind in QUEUE_OF
         ],
         failed=[
             StuckJob(
@@ -133,8 +141,8 @@ def board(session: Session) -> Board:
             )
             for row, is_here, lacks_model in workers
         ],
-        stalled=presence.stalled_queues(session),
-        waiting_for_model=_waiting_for_model(session),
+        stalled=presence.stalled_queues(session, jobs),
+        waiting_for_model=_waiting_for_model(session, jobs),
         without_model=sorted(
             session.scalars(select(MissingModel.worker).where(*presence.just_lacked()).distinct())
         ),
@@ -144,41 +152,56 @@ def board(session: Session) -> Board:
     return found
 
 
-def _failed(session: Session) -> tuple[list[tuple[Job, str]], list[UUID]]:
+def _failed(session: Session, jobs: Readable) -> tuple[list[tuple[Job, str]], list[UUID]]:
     """The failed jobs with their cases' numbers, newest first, and those that can't be read."""
-    ids = session.scalars(
-        select(Job.id)
-        .join(Study, Study.id == Job.study_id)
+    query = (
+        select(Job.finished_at, Job.id)
+        .outerjoin(Study, Study.id == Job.study_id)
         .where(Job.state == JobState.FAILED, Study.purged_at.is_(None))
         .order_by(Job.finished_at.desc())
         .limit(_MOST_FAILED)
-    ).all()
+    )
+    ended = list[Any]()
+    with jobs.parts(session) as parts:
+        for part in parts:
+            ended += session.execute(query.where(part)).all()
+    if len(parts) > 1:
+        ended.sort(key=lambda one: one[0].timestamp() if one[0] else 0.0, reverse=True)
+    ids = [job_id for _at, job_id in ended[:_MOST_FAILED]]
 
     def read(some: Sequence[UUID]) -> dict[UUID, tuple[Job, str]]:
-        rows = select(Job, Study.case_number).join(Study, Study.id == Job.study_id)
+        rows = select(Job, Study.case_number).outerjoin(Study, Study.id == Job.study_id)
         found = session.execute(rows.where(Job.id.in_(some)))
-        return {job.id: (job, number) for job, number in found}
+        return {job.id: (job, number or "—") for job, number in found}
 
     found, damaged = database.read_readable(session, ids, read)
     return [found[one] for one in ids if one in found], [one for one in ids if one in damaged]
 
 
-def trouble(session: Session) -> Literal["", "stalled", "waiting_for_model"]:
+def trouble(session: Session) -> Trouble:
     """What keeps jobs waiting, for readiness: a worker could take them and does not, or all workers
     lack the model; "" where nothing does.
     """
-    stalled = presence.stalled_queues(session)
-    lacks = not stalled and presence.present(session).lacks_model
-    waits = lacks and _waiting_for_model(session) > 0
+    found, _ = readable_rows.around_damage(session, Job, partial(_trouble, session))
     session.commit()
-    return "stalled" if stalled else "waiting_for_model" if waits else ""
+    return found
 
 
-def _waiting_for_model(session: Session) -> int:
+def _trouble(session: Session, jobs: Readable) -> Trouble:
+    if presence.stalled_queues(session, jobs):
+        return "stalled"
+    lacks = presence.present(session).lacks_model
+    return "waiting_for_model" if lacks and _waiting_for_model(session, jobs) else ""
+
+
+def _waiting_for_model(session: Session, jobs: Readable) -> int:
     """How many jobs wait for a worker that has the model: all where nobody has it, else those that
     were passed back.
     """
-    waiting = select(func.count()).where(Job.kind.in_(WITH_MODEL), Job.state == JobState.QUEUED)
+    waiting = select(func.count()).where(
+        Job.kind.in_(WITH_MODEL), Job.state == JobState.QUEUED, presence.is_due()
+    )
     if not presence.present(session).lacks_model:
         waiting = waiting.where(Job.error_code == ErrorCode.MODEL_MISSING)
-    return session.scalar(waiting) or 0
+    with jobs.parts(session) as parts:
+        return sum(session.scalar(waiting.where(part)) or 0 for part in parts)

@@ -8,6 +8,7 @@ of its instances and from its reviews.
 
 from portal.models.base import Base, UtcDateTime, db
 from portal.models.critical import Communication, CriticalFinding, Notification, RotaPlace
+from portal.models.drift import DriftCheck
 from portal.models.governance import (
     AUDIT_NUMBERS,
     AnnouncedPurge,
@@ -24,6 +25,8 @@ from portal.models.governance import (
     StartedPurge,
 )
 from portal.models.jobs import Job, MissingModel, Worker, WorkerToken
+from portal.models.network.arrivals import Arrival, ArrivalRule, ArrivalRulesVersion
+from portal.models.network.dicom import DicomNode, DicomObject, DicomRefusal
 from portal.models.people import (
     ApiToken,
     BreakGlass,
@@ -72,6 +75,7 @@ from portal.models.viewing import (
 )
 from portal.models.vocabulary import (
     AiShown,
+    ArrivalEnd,
     BlobKind,
     BreakGlassReason,
     Channel,
@@ -93,10 +97,12 @@ from portal.models.vocabulary import (
     Reason,
     RetractionReason,
     Role,
+    RulesChange,
     Sex,
     SizeClass,
     Stratum,
     Verdict,
+    VerdictState,
     View,
 )
 from worker.contract.job import JobKind
@@ -112,6 +118,10 @@ __all__ = [
     "AiShown",
     "AnnouncedPurge",
     "ApiToken",
+    "Arrival",
+    "ArrivalEnd",
+    "ArrivalRule",
+    "ArrivalRulesVersion",
     "AuditEvent",
     "AuditHead",
     "AuditLink",
@@ -129,6 +139,10 @@ __all__ = [
     "Communication",
     "CriticalFinding",
     "CriticalState",
+    "DicomNode",
+    "DicomObject",
+    "DicomRefusal",
+    "DriftCheck",
     "Finding",
     "Hold",
     "HoldReason",
@@ -175,6 +189,7 @@ __all__ = [
     "ReviewSeen",
     "Role",
     "RotaPlace",
+    "RulesChange",
     "SchedulerSign",
     "ScreenCheck",
     "SecondRead",
@@ -191,6 +206,7 @@ __all__ = [
     "User",
     "UtcDateTime",
     "Verdict",
+    "VerdictState",
     "View",
     "ViewerPreferences",
     "Worker",

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, Index, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -16,12 +16,16 @@ from portal.models.vocabulary import (
     NotificationState,
 )
 
+INFORMED_KEY: Final = "told"
+"""In `critical_findings.asked`: who was informed at once. The log binds rows that have it so."""
+
 
 class CriticalFinding(Base):
     """A reader's finding of a new pneumothorax, open until somebody was informed of it.
 
     `stated_by` is the reader of `review_id`. `asked`: who was asked to see to it, in their order,
-    each with id and time; the last of them has it until `due`. No `due` in one that is not open,
+    each with id and time; the last of them has it until `due`. The first, its reader, has as
+    `told` (INFORMED_KEY) who on the rota was informed at once. No `due` in one that is not open,
     or of which everybody was asked (`exhausted_at`). Each change stands in the access log.
     """
 

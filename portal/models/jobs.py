@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
@@ -22,14 +22,16 @@ class Job(Base):
     Trying ends after so many `failures` (attempts that failed by themselves or ended their process)
     or, later, `losses` (attempts that were ended from outside: the worker or the portal was gone).
 
-    A job is about an instance, or about a whole exam where `instance_id` is empty. `target` is
-    where its outcome goes, such as another DICOM node. What has the same `idempotency_key` is the
+    A job is about an instance, or about a whole exam where `instance_id` is empty, or about neither
+    (OF_NO_EXAM of the contract). `target` is where its outcome goes, such as another DICOM node, or
+    which thing of its kind it is about. What has the same `idempotency_key` is the
     same job, however often it is asked for.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
         UniqueConstraint("idempotency_key"),
+        CheckConstraint("(study_id IS NULL) = (kind = 'drift')", name="about"),
         Index("ix_jobs_study", "study_id", "kind", "state"),
         Index("ix_jobs_instance", "instance_id", "kind"),
         # With what lists filter by, so that no row is read.
@@ -40,7 +42,7 @@ class Job(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     kind: Mapped[JobKind] = mapped_column(checked(JobKind, "kind"))
     state: Mapped[JobState] = mapped_column(checked(JobState, "state"), default=JobState.QUEUED)
-    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
+    study_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("studies.id"))
     instance_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("instances.id"))
     target: Mapped[str | None] = mapped_column(String(200))
     idempotency_key: Mapped[str] = mapped_column(String(300))
@@ -49,12 +51,14 @@ class Job(Base):
     losses: Mapped[int] = mapped_column(default=0)
     priority: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None] = mapped_column(String(200))
-    # By the database's clock, as `queued_at` and `started_at`.
+    # By the database's clock, as `queued_at`, `rung_at` and `started_at`.
     lease_until: Mapped[datetime | None]
     # Since when it waits (again; a worker that lacked its model has only passed it back), and when
     # a worker was last notified of it.
     queued_at: Mapped[datetime] = mapped_column(default=_created)
     rung_at: Mapped[datetime | None]
+    # No worker gets it before: a rule has put it off until the team's off-peak hours.
+    not_before: Mapped[datetime | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     # The model that the claim required of the running attempt; empty where the worker chooses.
     model_sha256: Mapped[str | None] = mapped_column(String(64))

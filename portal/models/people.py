@@ -13,7 +13,7 @@ from sqlalchemy import (
     String,
     false,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
 from portal.models.base import Base, checked
 from portal.models.vocabulary import (
@@ -46,6 +46,8 @@ class TeamChoices(Base):
         CheckConstraint("signing_minutes BETWEEN 1 AND 600", name="signing_minutes"),
         CheckConstraint("old_exam_hours BETWEEN 1 AND 1000000", name="old_exam_hours"),
         CheckConstraint("escalation_minutes BETWEEN 1 AND 1440", name="escalation_minutes"),
+        CheckConstraint("off_peak_from BETWEEN 0 AND 23", name="off_peak_from"),
+        CheckConstraint("off_peak_until BETWEEN 0 AND 23", name="off_peak_until"),
     )
     team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"), primary_key=True)
     ai_shown: Mapped[AiShown | None] = mapped_column(checked(AiShown, "ai_shown"))
@@ -55,6 +57,9 @@ class TeamChoices(Base):
     escalates: Mapped[bool | None]
     escalation_minutes: Mapped[int | None] = mapped_column(SmallInteger)
     language: Mapped[Language | None] = mapped_column(checked(Language, "language"))
+    names_on_board: Mapped[bool | None]
+    off_peak_from: Mapped[int | None] = mapped_column(SmallInteger)
+    off_peak_until: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class User(Base):
@@ -80,8 +85,13 @@ class User(Base):
     device_generation: Mapped[int] = mapped_column(default=0, server_default="0")
     # The worklist's filters that were set last, without what was searched for.
     list_filters: Mapped[dict[str, Any] | None]
+    # The person's own language; None: that of the team.
+    language: Mapped[Language | None] = mapped_column(checked(Language, "own_language"))
     created: Mapped[datetime]
     team: Mapped[Team] = relationship()
+    team_choices: Mapped[TeamChoices | None] = relationship(
+        primaryjoin=lambda: foreign(TeamChoices.team_id) == User.team_id, viewonly=True
+    )
 
 
 class Invitation(Base):

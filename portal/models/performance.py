@@ -1,4 +1,5 @@
-"""Tables of the boards: summaries that hold numbers of many exams and nothing of one."""
+"""Tables of the boards: summaries that hold numbers of many exams and nothing of one;
+of readers under their ids."""
 
 import uuid
 from datetime import datetime

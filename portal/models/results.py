@@ -66,7 +66,11 @@ class Prediction(Base):
     """A model's prediction, never changed. `band` is empty where the picture was refused."""
 
     __tablename__ = "predictions"
-    __table_args__ = (UniqueConstraint("instance_id", "model_id"),)
+    __table_args__ = (
+        UniqueConstraint("instance_id", "model_id"),
+        # The newest of a model.
+        Index("ix_predictions_model", "model_id", "created"),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("model_versions.id"))

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, checked
-from portal.models.vocabulary import BlobKind, MergeReason, Sex, SizeClass, View
+from portal.models.vocabulary import BlobKind, MergeReason, Sex, SizeClass, VerdictState, View
 from worker.contract.prediction import Band
 
 # The worklist's groups, in their order.
@@ -25,7 +25,7 @@ POSITIVE, UNAIDED, REST, READ = 0, 1, 2, 3
 # The exams that lists show: neither purged nor joined into another.
 LISTED = "purged_at IS NULL AND joined_into IS NULL"
 # The kinds of files of which a picture may have several that count.
-_SEVERAL = "'review_mask', 'report_content', 'report'"
+_SEVERAL = "'review_mask', 'report_content', 'report', 'filed_object'"
 
 
 class Study(Base):
@@ -55,6 +55,8 @@ class Study(Base):
             "side",
             "size",
             "reader_id",
+            "verdict",
+            "model_id",
             "created",
             sqlite_where=text(LISTED),
             postgresql_where=text(LISTED),
@@ -128,6 +130,12 @@ class Study(Base):
     side: Mapped[str | None] = mapped_column(String(20))
     size: Mapped[SizeClass | None] = mapped_column(checked(SizeClass, "study_size"))
     reader_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))  # the last one
+    verdict: Mapped[VerdictState] = mapped_column(
+        checked(VerdictState, "study_verdict"),
+        default=VerdictState.AI_ONLY,
+        server_default=VerdictState.AI_ONLY.value,
+    )
+    model_id: Mapped[uuid.UUID | None]  # of the result that stands for the exam
 
 
 class StudyName(Base):
@@ -140,7 +148,9 @@ class StudyName(Base):
 
 
 class PatientMerge(Base):
-    """That the patients of two exams are one, until it is undone: nothing else of a row changes."""
+    """That the patients of two exams are one, until it is undone. Nothing else of a row changes,
+    but for an exam that is purged: another one with the same patient ID stands for it.
+    """
 
     __tablename__ = "patient_merges"
     __table_args__ = (Index("ix_patient_merges_team", "team_id", "undone_at"),)

@@ -38,6 +38,8 @@ class ReviewDraft(Base):
     reader_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"), primary_key=True)
     sealed_rulers: Mapped[bytes]
+    # A new one with each save, made by the page; those of a version before have none.
+    version: Mapped[str | None] = mapped_column(String(32))
     updated: Mapped[datetime]
 
 

@@ -41,6 +41,7 @@ class BlobKind(StrEnum):
     REVIEW_MASK = "review_mask"
     REPORT_CONTENT = "report_content"
     REPORT = "report"
+    FILED_OBJECT = "filed_object"
 
 
 class View(StrEnum):
@@ -151,6 +152,15 @@ class Verdict(StrEnum):
     UNAIDED = "unaided"
 
 
+class VerdictState(StrEnum):
+    """How firmly the verdict on an exam stands. `amended`: signed again after a signature."""
+
+    AI_ONLY = "ai_only"
+    PRELIMINARY = "preliminary"
+    FINAL = "final"
+    AMENDED = "amended"
+
+
 class Reason(StrEnum):
     """Why a reader's finding is another than the model's, or what is wrong with the outline."""
 
@@ -179,9 +189,10 @@ class AiShown(StrEnum):
 
 
 class Language(StrEnum):
-    """The language of a team's pages and texts (ISO 639-1)."""
+    """The language of pages and texts (ISO 639-1), of a team or a person: `portal.languages`."""
 
     EN = "en"
+    DE = "de"
 
 
 class ProofMethod(StrEnum):
@@ -292,3 +303,26 @@ class NotificationState(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     DROPPED = "dropped"
+
+
+class ArrivalEnd(StrEnum):
+    """What becomes of a picture that arrives, by the rule that it meets. `keep`: it is stored and
+    shown and not analysed; `quarantine`: it is not taken into the lists.
+    """
+
+    ANALYSE = "analyse"
+    OFF_PEAK = "off_peak"
+    KEEP = "keep"
+    QUARANTINE = "quarantine"
+
+
+class RulesChange(StrEnum):
+    """What was done to a team's list of rules."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    MOVED = "moved"
+    SWITCHED_ON = "switched_on"
+    SWITCHED_OFF = "switched_off"
+    REMOVED = "removed"
+    RESTORED = "restored"

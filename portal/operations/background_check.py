@@ -1,7 +1,7 @@
 """The checks that run beside everything else: of stored data each hour, of the access log each day.
 
-A whole check of stored data is `vault verify`; this one looks at the database's structure and at a
-sample of the cases. The log is checked whole, as by `audit verify`.
+A whole check of stored data is `vault verify`; this one reads the database's pages and a sample of
+the cases. The log is checked whole, as by `audit verify`.
 """
 
 import time
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Engine, exists, select, text
+from sqlalchemy import Engine, exists, inspect, select, text
 from sqlalchemy.orm import Session
 
-from portal import database
+from portal import database, readable_rows
 from portal.audit import anchored_check, chain
 from portal.models import AuditLink
 from portal.operations import integrity
@@ -61,9 +61,9 @@ def _is_linked_soon(session: Session, seq: int) -> bool:
 
 
 def structure(engine: Engine) -> list[str]:
-    """What the database finds damaged in itself. SQLite reads all its pages; PostgreSQL counts the
-    pages that it has read and whose checksum was wrong: none where `database.checks_its_pages` is
-    false.
+    """What the database finds damaged in itself. Both kinds read all pages of the tables;
+    PostgreSQL notices of most damage only where `database.checks_its_pages` is true, and has
+    counted the wrong checksums of whatever it has read.
     """
     try:
         with database.snapshot(engine) as connection:
@@ -76,11 +76,29 @@ def structure(engine: Engine) -> list[str]:
                     "WHERE datname = current_database()"
                 )
             )
-            return [f"database: {failures} pages with a wrong checksum"] if failures else []
     except database.UNREADABLE as error:
         if not database.is_damage(error):
             raise
         return ["database: it can't be read to its end"]
+    found = [f"database: {failures} pages with a wrong checksum"] if failures else []
+    return found + _damaged_tables(engine)
+
+
+def _damaged_tables(engine: Engine) -> list[str]:
+    """The tables of PostgreSQL with pages that can't be read."""
+    found = list[str]()
+    for table in inspect(engine).get_table_names():
+        with database.sessions(engine)() as session:
+            try:
+                pages = readable_rows.of(session, table).unreadable
+            except database.UNREADABLE as error:
+                if not database.is_damage(error):
+                    raise
+                found.append(f"database: very many pages of {table} can't be read")
+                continue
+        if pages:
+            found.append(f"database: pages of {table} that can't be read: {pages}")
+    return found
 
 
 def _split(lines: Sequence[str]) -> list[str]:

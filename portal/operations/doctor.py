@@ -103,6 +103,7 @@ def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterat
         if vault is not None:
             yield _guarded("files", session, partial(_sample, session, vault))
         yield _guarded("scheduler", session, partial(_scheduler, session))
+        yield _guarded("dicom", session, partial(_dicom, session))
         yield _guarded("workers", session, partial(_workers, session))
         yield _guarded("clock", session, partial(_clock, session, now))
         yield _guarded("backup", session, partial(_backup, session, now))
@@ -219,6 +220,18 @@ def _scheduler(session: Session) -> Check:
     return Check("scheduler", "ok", "it sweeps and links the log")
 
 
+def _dicom(session: Session) -> Check:
+    if scheduler_signs.dicom_is_silent(session):
+        text = "DICOM nodes may send, but no listener has reported for a minute, or ever"
+        advice = (
+            "Start `python -m portal dicom-listener` with PLEURA_DICOM_PORT, or switch the nodes "
+            "off. Modalities keep what they can't send, and send it later."
+        )
+        return Check("dicom", "warning", text, advice)
+    works = scheduler_signs.dicom_works(session)
+    return Check("dicom", "ok", "the listener works" if works else "no node may send")
+
+
 def _workers(session: Session) -> Check:
     present = presence.present(session).queues
     trouble = overview.trouble(session)
@@ -241,6 +254,9 @@ def _workers(session: Session) -> Check:
 def _clock(session: Session, now: datetime) -> Check:
     found = clock.look(session, now)
     text = f"{now:%Y-%m-%d %H:%M} UTC"
+    if found.state == "unreadable":
+        text += " can't be compared: the newest rows of the access log can't be read"
+        return Check("clock", "failed", text, _RESTORE)
     if found.state != "ok":
         text += f" is {found.state}: the portal has seen {found.reference:%Y-%m-%d %H:%M} UTC"
         advice = (

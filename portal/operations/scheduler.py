@@ -1,10 +1,10 @@
 """The process that sweeps: every few seconds the ledger, the purges without a proof and the
-critical findings that go to the next on the rota, every minute the clock, the files and the months
-of the boards that are due, every hour the studies whose retention period ends, and from time to
-time the log is anchored. A second thread links the log's rows each second, however long the rest
-takes; a third checks stored data every hour and the whole log every day; two more send
-notifications, one by each channel. Sweep and link leave a sign of life once they have done their
-work. It survives an outage of the database or Redis, and stops on SIGTERM or SIGINT.
+critical findings that go to the next on the rota, every minute the clock, the files, the months of
+the boards and the drift checks that are due, every hour the studies whose retention period ends,
+and from time to time the log is anchored. A second thread links the log's rows each second, however
+long the rest takes; a third checks stored data every hour and the whole log every day; two more
+send notifications, one by each channel. Sweep and link leave a sign of life once they have done
+their work. It survives an outage of the database or Redis, and stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -25,6 +25,7 @@ from portal.audit import anchor_file, chain
 from portal.critical import escalation
 from portal.exchange import outbox
 from portal.governance import clock, integrity_state, purges, retention, scheduler_signs
+from portal.jobs import drift_checks
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
 from portal.models import Channel
@@ -81,25 +82,28 @@ def run_sweep(
     if every is not None:
         for thread in threads:
             thread.start()
-    while True:
-        _guarded(lambda: _sweep(engine, broker))
-        _guarded(lambda: _finish_purges(engine, vault))
-        _guarded(lambda: _escalate(engine))
-        passed = tidying.passed()
-        if passed is not None:
-            _guarded(partial(_tidy, engine, vault, timedelta(seconds=passed)))
-        if retaining.passed() is not None:
-            _guarded(lambda: _retain(settings, engine, vault))
-        if summing.passed() is not None:
-            _guarded(lambda: _sum_up(engine))
-        if anchoring.passed() is not None:
-            _guarded(lambda: _anchor(settings, engine))
-        if every is None or stop.wait(every):
-            break
-        for thread in threads:
-            if not thread.is_alive():
-                raise RuntimeError(f"the thread {thread.name} has ended")
-    stop.set()
+    try:
+        while True:
+            _guarded(lambda: _sweep(engine, broker))
+            _guarded(lambda: _finish_purges(engine, vault))
+            _guarded(lambda: _escalate(engine))
+            passed = tidying.passed()
+            if passed is not None:
+                _guarded(partial(_tidy, engine, vault, timedelta(seconds=passed)))
+            if retaining.passed() is not None:
+                _guarded(lambda: _retain(settings, engine, vault))
+            if summing.passed() is not None:
+                _guarded(lambda: _sum_up(engine))
+                _guarded(lambda: _check_drift(engine))
+            if anchoring.passed() is not None:
+                _guarded(lambda: _anchor(settings, engine))
+            if every is None or stop.wait(every):
+                break
+            for thread in threads:
+                if not thread.is_alive():
+                    raise RuntimeError(f"the thread {thread.name} has ended")
+    finally:  # the threads end too, whatever ended it
+        stop.set()
     _guarded(lambda: _link(engine))  # rows written until now are not left to the next start
     broker.close()
 
@@ -230,7 +234,7 @@ def _tidy(engine: Engine, vault: Vault, running: timedelta) -> None:
     with database.sessions(engine)() as session:
         found = clock.judge(session, now, running)
         if found.state != "ok":  # by a wrong clock a file that is being written looks old
-            _log.error("the clock is %s: purges and clean-up wait for a confirmation", found.state)
+            _log.error("the clock is %s: purges and clean-up wait", found.state)
             return
         checked = integrity_state.last(session)
         if checked is not None and checked.rows_are_damaged:
@@ -238,6 +242,7 @@ def _tidy(engine: Engine, vault: Vault, running: timedelta) -> None:
         removed = tidy(session, vault, now)
         refused_files.forget_old(session, now)
         outbox.forget_old(session, now)
+        drift_checks.forget_old(session, now)
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
 
@@ -268,6 +273,13 @@ def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
 def _sum_up(engine: Engine) -> None:
     with database.sessions(engine)() as session:
         summaries.refresh(session, datetime.now(UTC))
+
+
+def _check_drift(engine: Engine) -> None:
+    with database.sessions(engine)() as session:
+        asked = drift_checks.ask_due(session, datetime.now(UTC))
+    if asked:
+        _log.info("asked for %d drift checks", asked)
 
 
 def _anchor(settings: Settings, engine: Engine) -> None:

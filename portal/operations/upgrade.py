@@ -7,7 +7,7 @@ seen; and studies of one StudyInstanceUID become one. A study is filled, and joi
 transaction of its own: stopped anywhere, it can be run again and ends the same.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from portal.errors import Conflict
 from portal.formats import header_pool
 from portal.formats.refusals import Refused
 from portal.governance import joins
-from portal.models import BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
+from portal.models import Blob, BlobKind, Instance, Prediction, Review, ReviewSeen, Study, View
 from portal.studies import (
     exams,
     header_columns,
@@ -42,6 +42,18 @@ ReportProgress = Callable[[int, int], None]
 
 _AT_ONCE: Final = 200
 _TRIES: Final = 8
+
+
+# What `dicom.read` returns.
+Header = tuple[dict[str, str], dict[str, str], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A picture's file, and its header, where it has one that can be read."""
+
+    blob_id: UUID | None
+    header: Header | None
 
 
 @dataclass
@@ -123,16 +135,56 @@ def _upgrade(session: Session, vault: Vault, study_id: UUID, now: datetime) -> i
 
 
 def _fill_study(session: Session, vault: Vault, study_id: UUID) -> None:
+    """Headers are read first, by processes that may take their time, and nothing is locked then.
+    What was read counts where the picture still has the same file.
+    """
+    for _ in range(_TRIES):
+        if _fill_from(session, vault, study_id, _headers(session, vault, study_id)):
+            return
+    raise RuntimeError("files of the same exam kept changing: run the upgrade again")
+
+
+def _headers(session: Session, vault: Vault, study_id: UUID) -> dict[UUID, _Read]:
+    """By picture without a key of its own: the file that it has, and its header."""
+    study = session.get(Study, study_id, populate_existing=True)
+    if study is None or study.joined_into is not None or study.purged_at is not None:
+        session.commit()
+        return {}
+    data_key = sealed_fields.key_of(vault, study)
+    pictures = exams.pictures(session, [study_id])[study_id]
+    sources = {
+        one.id: stored_files.current(session, one.id, BlobKind.SOURCE)
+        for one in pictures
+        if one.key_id is None
+    }
+    session.commit()
+    return {
+        picture: _Read(blob.id if blob else None, _header(vault, data_key, blob))
+        for picture, blob in sources.items()
+    }
+
+
+def _fill_from(
+    session: Session, vault: Vault, study_id: UUID, headers: Mapping[UUID, _Read]
+) -> bool:
+    """Fill the study by these headers; False where a picture or its file came meanwhile."""
     study = lock_exams(session, [study_id])[study_id]
     if study.joined_into is None and study.purged_at is None:
         study.needs_upgrade = True  # until its UID is known to be no other study's
         data_key = sealed_fields.key_of(vault, study)
         for instance in exams.pictures(session, [study_id])[study_id]:
-            if instance.key_id is None:  # else it came since, with a key of its own
-                _fill(session, vault, study, instance, data_key)
+            if instance.key_id is not None:  # it came since, with a key of its own
+                continue
+            blob = stored_files.current(session, instance.id, BlobKind.SOURCE)
+            read = headers.get(instance.id)
+            if read is None or read.blob_id != (blob.id if blob else None):
+                session.rollback()
+                return False
+            _fill(session, vault, study, instance, data_key, read.header)
         _note_seen(session, study_id)
         worklist_order.place(session, study_id)
     session.commit()
+    return True
 
 
 def _unmark(session: Session, study_id: UUID) -> bool:
@@ -179,7 +231,12 @@ def _of_same_uid(session: Session, study_id: UUID) -> UUID | None:
 
 
 def _fill(
-    session: Session, vault: Vault, study: Study, instance: Instance, data_key: bytes
+    session: Session,
+    vault: Vault,
+    study: Study,
+    instance: Instance,
+    data_key: bytes,
+    read: Header | None,
 ) -> None:
     """A picture's own key, which until now was its study's, and everything from its header."""
     wrapped = vault.wrap(data_key, study.id, instance.id)
@@ -190,7 +247,6 @@ def _fill(
     phi = sealed_fields.open_phi(vault, data_key, study)
     keys: dict[str, str] = phi
     header: dict[str, Any] = {"acquired": _study_time(phi)}
-    read = _header(session, vault, instance, data_key)
     if read is not None:  # else it has no header, or its file can't be read any more
         of_file, keys, header = read
         phi |= of_file
@@ -202,11 +258,8 @@ def _fill(
     instance.sealed_phi = sealed_fields.seal_picture_phi(vault, data_key, instance.id, phi)
 
 
-def _header(
-    session: Session, vault: Vault, instance: Instance, data_key: bytes
-) -> tuple[dict[str, str], dict[str, str], dict[str, Any]] | None:
-    """The stored file's header (see `dicom.read`): more than was sealed of it before."""
-    blob = stored_files.current(session, instance.id, BlobKind.SOURCE)
+def _header(vault: Vault, data_key: bytes, blob: Blob | None) -> Header | None:
+    """The stored file's header: more than was sealed of it before."""
     if blob is None:
         return None
     try:

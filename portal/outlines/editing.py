@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.access import Actor
 from portal.errors import Conflict, Invalid
+from portal.languages import _
 from portal.models import Instance, Outline, OutlineDraft, Study
 from portal.outlines import lock_texts, pictures, starting_point, versions
 from portal.outlines.versions import Written
 from portal.studies import sealed_fields
 from portal.studies.reader_outlines import HELD
-from portal.studies.second_reads import blindness
 from portal.studies.second_reads.blindness import Sight
+from portal.teams import ai_visibility
 from portal.vault import Vault
 from worker.contract import outline_runs
 
@@ -71,22 +72,24 @@ def begin(
 ) -> Opened:
     """Open a picture's outline for editing, with one audit row.
 
-    A person's own draft goes on, also from another window. Raises what `pictures.lock` raises,
+    A person's own draft goes on, also from another window; a window that takes the editor back goes
+    on with what it has itself, so what the other one has stored becomes a version. Raises what
+    `pictures.lock` raises,
     Conflict `being_edited` while another reader is at it, unless `take_over`. A second reader who
     may not see that another one draws (`blindness`) takes over without being asked, and nobody
     takes over from them: what the other has drawn becomes a version that only they see for now.
     """
-    for _ in range(_TRIES):
+    for _try in range(_TRIES):
         study, instance = pictures.lock(session, actor, study_id, picture)
         draft = session.get(OutlineDraft, instance.id, populate_existing=True)
-        sight = blindness.of(session, [study.id]).sight(actor.user_id, study.id)
+        sight = ai_visibility.readings(session, [study.id]).sight(actor.user_id, study.id)
         may_take_over = sight.is_blind or (
-            take_over and draft is not None and sight.shows(draft.editor_id)
+            take_over and draft is not None and sight.knows(draft.editor_id)
         )
         if draft is not None and _is_held(draft, actor, now) and not may_take_over:
             raise Conflict("being_edited", lock_texts.held(session, draft, now))
         known = (draft.lock, draft.number) if draft is not None else None
-        written = _kept(session, vault, study, instance, draft, actor, now)
+        written = _kept(session, vault, study, instance, draft, actor, now, own=take_over)
         try:
             study, instance = pictures.lock(session, actor, study_id, picture)
             draft = session.get(OutlineDraft, instance.id, populate_existing=True)
@@ -95,7 +98,8 @@ def begin(
                 versions.discard(vault, written)
                 continue  # it was edited meanwhile: what is kept must be the last of it
             job_id = versions.add(session, written, instance, now) if written else None
-            draft = _locked(session, vault, instance, draft, actor, now)
+            is_kept = written is not None
+            draft = _locked(session, vault, instance, draft, actor, now, is_kept=is_kept)
             audit.append(
                 session,
                 "outline_begun",
@@ -112,14 +116,14 @@ def begin(
             raise
         database.commit(session)
         return _opened(session, vault, actor, instance, draft, sight, job_id)
-    raise Conflict("being_edited", "Another reader is editing this outline at this moment.")
+    raise Conflict("being_edited", _("Another reader is editing this outline at this moment."))
 
 
 def beat(
     session: Session, actor: Actor, study_id: UUID, picture: Any, lock: Any, now: datetime
 ) -> None:
     """The editor is still open; Conflict `taken_over` where it is no longer this one."""
-    _, instance = pictures.lock(session, actor, study_id, picture)
+    _study, instance = pictures.lock(session, actor, study_id, picture)
     draft = _own(session, instance, actor, lock, now)
     draft.seen_at = now
     session.commit()
@@ -143,11 +147,11 @@ def save_draft(
     audit row, as it comes every few seconds; the opening of the editor has one. Raises what
     `pictures.lock` and `pictures.checked` raise, and Conflict `taken_over`.
     """
-    _, instance = pictures.lock(session, actor, study_id, picture)
-    data, _ = pictures.checked(instance, *size, runs)
+    _study, instance = pictures.lock(session, actor, study_id, picture)
+    data, _found = pictures.checked(instance, *size, runs)
     draft = _own(session, instance, actor, lock, now)
     if not isinstance(number, int) or isinstance(number, bool) or not 0 < number <= _MOST:
-        raise Invalid("number", "Number the saves from 1 on.")
+        raise Invalid("number", _("Number the saves from 1 on."))
     draft.seen_at = now
     if number > draft.number:
         data_key = sealed_fields.instance_key_of(vault, instance)
@@ -183,18 +187,18 @@ def save(
     try:
         named = UUID(str(outline_id))
     except ValueError:
-        raise Invalid("outline", "Name the version by a UUID.") from None
+        raise Invalid("outline", _("Name the version by a UUID.")) from None
     data, found = pictures.checked(instance, *size, runs)
     known = session.get(Outline, named)
     if known is not None:
         session.commit()
         if (known.author_id, known.instance_id) != (actor.user_id, instance.id):
-            raise Invalid("outline", "Name the version by a new UUID.")
+            raise Invalid("outline", _("Name the version by a new UUID."))
         if versions.read_runs(session, vault, instance, known) != data:
-            raise Conflict("taken", "This version is stored with another outline.")
+            raise Conflict("taken", _("This version is stored with another outline."))
         return SavedOutline(known, None)
     draft = _own(session, instance, actor, lock, now)
-    sight = blindness.of(session, [study.id]).sight(actor.user_id, study.id)
+    sight = ai_visibility.readings(session, [study.id]).sight(actor.user_id, study.id)
     if data == starting_point.of(session, vault, actor, instance, sight)[0]:
         pictures.lock(session, actor, study_id, picture)
         session.delete(_own(session, instance, actor, lock, now))
@@ -232,7 +236,7 @@ def leave(
     session: Session, actor: Actor, study_id: UUID, picture: Any, lock: Any, now: datetime
 ) -> None:
     """The editor was closed: a draft stays, and others need not wait for the lock to end."""
-    _, instance = pictures.lock(session, actor, study_id, picture)
+    _study, instance = pictures.lock(session, actor, study_id, picture)
     draft = _own(session, instance, actor, lock, now)
     if draft.sealed_runs is None:
         session.delete(draft)
@@ -264,14 +268,16 @@ def _kept(
     draft: OutlineDraft | None,
     actor: Actor,
     now: datetime,
+    *,
+    own: bool,
 ) -> Written | None:
-    """Another reader's draft, written as a version; ends the transaction."""
+    """Another reader's draft, or `own` one, written as a version; ends the transaction."""
     data, sight = None, Sight()
-    if draft is not None and draft.editor_id != actor.user_id:
+    if draft is not None and (own or draft.editor_id != actor.user_id):
         data_key = sealed_fields.instance_key_of(vault, instance)
         data = sealed_fields.open_outline(vault, data_key, draft)
         # It is compared with what its editor sees.
-        sight = blindness.of(session, [study.id]).sight(draft.editor_id, study.id)
+        sight = ai_visibility.readings(session, [study.id]).sight(draft.editor_id, study.id)
     if (
         data is None
         or draft is None
@@ -296,13 +302,15 @@ def _locked(
     draft: OutlineDraft | None,
     actor: Actor,
     now: datetime,
+    *,
+    is_kept: bool,
 ) -> OutlineDraft:
-    """The draft under a new lock, without what another reader has drawn."""
+    """The draft under a new lock, without what another reader has drawn, or is a version now."""
     lock = uuid4()
     if draft is None:
         draft = OutlineDraft(instance_id=instance.id, number=0)
         session.add(draft)
-    elif draft.editor_id == actor.user_id:
+    elif draft.editor_id == actor.user_id and not is_kept:
         data_key = sealed_fields.instance_key_of(vault, instance)
         data = sealed_fields.open_outline(vault, data_key, draft)
         if data is not None:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict, Invalid
+from portal.languages import _
 from portal.models import Instance, Study
 from portal.reading.case import load
 from portal.studies import exams
@@ -28,21 +29,25 @@ def lock(session: Session, actor: Actor, study_id: UUID, picture: Any) -> tuple[
     rows = exams.pictures(session, [study.id])[study.id]
     instance = next((row for row in rows if str(row.id) == str(picture)), None)
     if instance is None:
-        raise Invalid("picture", "Name one of the case's pictures by its id.")
+        raise Invalid("picture", _("Name one of the case's pictures by its id."))
     if instance.sealed_facts is None or not instance.rows or not instance.columns:
-        raise Conflict("not_ready", "The picture is not prepared: there is nothing to draw on.")
+        raise Conflict("not_ready", _("The picture is not prepared: there is nothing to draw on."))
     return study, instance
 
 
 def checked(instance: Instance, rows: Any, columns: Any, sent: Any) -> tuple[bytes, list[Run]]:
     """An outline's bytes and its runs; Invalid unless it is one of this picture's size."""
     if not isinstance(sent, bytes):
-        raise Invalid("runs", "Send the outline's runs.")
+        raise Invalid("runs", _("Send the outline's runs."))
     if (rows, columns) != (instance.rows, instance.columns):
         raise Invalid(
             "size",
-            f"The outline is of {instance.columns} × {instance.rows} pixels, as its picture. "
-            "This one is of another picture.",
+            _(
+                "The outline is of %(columns)s × %(rows)s pixels, as its picture. "
+                "This one is of another picture.",
+                columns=instance.columns,
+                rows=instance.rows,
+            ),
         )
     try:
         return sent, outline_runs.decode(sent, rows, columns)

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor
 from portal.errors import Conflict
+from portal.languages import _
 from portal.models import Instance
 from portal.outlines import model_outline, versions
 from portal.studies import reader_outlines
@@ -31,7 +32,7 @@ def of(
             return versions.read_runs(session, vault, instance, before), "version", before.id
         except NotReadable:
             raise Conflict(
-                "damaged", "The newest version of this outline is damaged. Ask an administrator."
+                "damaged", _("The newest version of this outline is damaged. Ask an administrator.")
             ) from None
     if not ai_visibility.may_see_ai(session, actor, instance.study_id):
         return outline_runs.encode([], *size), "empty", None

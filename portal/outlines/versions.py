@@ -17,7 +17,7 @@ from portal.outlines import model_outline
 from portal.reading.case import look
 from portal.studies import exams, reader_outlines, sealed_fields, stored_files
 from portal.studies.reader_outlines import Measuring
-from portal.studies.second_reads import blindness
+from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 from worker.contract import outline_runs
 from worker.contract.outline_runs import RUNS, Run
@@ -46,7 +46,7 @@ def write(
 ) -> Written:
     """Compare an outline with the model's and with the version before, and write its file.
 
-    `authors`: whose versions its author sees, see `blindness`; None: all.
+    `authors`: whose versions its author sees, see `ai_visibility.readings`; None: all.
 
     Ends the transaction: files are written while nothing is locked. NotReadable or VaultError.
     """
@@ -121,7 +121,7 @@ def state(
     shown = exams.leading(rows, study_id).id if picture is None else picture
     if shown not in {row.id for row in rows}:
         raise Denied("picture")
-    authors = blindness.of(session, [study.id]).authors(actor, study.id)
+    authors = ai_visibility.readings(session, [study.id]).authors(actor, study.id)
     found = reader_outlines.versions(session, [shown], authors)
     session.commit()
     return (found[-1].outline_id, found[-1].measuring) if found else (None, "done")
@@ -148,13 +148,13 @@ def read(
     session: Session, vault: Vault, actor: Actor, study_id: UUID, outline_id: UUID, now: datetime
 ) -> tuple[bytes, Outline]:
     """A version's runs, with one audit row; Denied where the actor may not see the case, where it
-    has no such version, or one that they may not see yet (`blindness`).
+    has no such version, or one that they may not see yet (`ai_visibility.readings`).
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
     pictures = {row.id: row for row in exams.pictures(session, [study.id])[study.id]}
     outline = session.get(Outline, outline_id)
-    authors = blindness.of(session, [study.id]).authors(actor, study.id)
+    authors = ai_visibility.readings(session, [study.id]).authors(actor, study.id)
     if outline is None or outline.instance_id not in pictures:
         raise Denied("outline")
     if authors is not None and outline.author_id not in authors:

@@ -1,4 +1,4 @@
-"""The board of performance: how a model's results compare with the first verdicts, for admins.
+"""The board of performance: how a model's results compare with the readers' verdicts, for admins.
 
 Numbers of many exams, of all teams; nothing here is about a patient, so no row of the access log.
 """
@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
 from portal.models import ModelState, ModelVersion, PerformanceMonth
-from portal.performance import months, weighted
+from portal.performance import months, readers, weighted
 from portal.performance.exam_outcomes import COUNTS, DIMENSIONS
 from portal.performance.intervals import Share
 from portal.performance.months import Month
+from portal.performance.readers import ReaderNumbers
 from portal.performance.turnaround import PERCENTILES, Times
 from portal.performance.weighted import Cell, Estimate
 
@@ -45,15 +46,15 @@ class Group:
 
     @property
     def confirmed(self) -> Share:
-        """The positive predictive value: alarms that the first verdict confirms, of those with a
-        first verdict of "yes" or "no".
+        """The positive predictive value: alarms that the verdict confirms, of those with a
+        verdict of "yes" or "no".
         """
         confirmed = self.counts["confirmed"]
         return Share(confirmed, confirmed + self.counts["rejected"])
 
     @property
     def agreed(self) -> Share:
-        """First verdicts that agree with the result, of those that agree or disagree."""
+        """Verdicts that agree with the result, of those that agree or disagree."""
         agreed = self.counts["agreed"]
         return Share(agreed, agreed + self.counts["disagreed"])
 
@@ -107,9 +108,10 @@ class SecondReads:
         found = [one for name, one in parts.items() if name in ALARMS]
         return weighted.sensitivity(found, [parts[one] for one in parts if one == "none_found"])
 
-    def kappa(self, *, ai_shown: bool) -> Estimate:
-        """Of the pairs whose first reader saw the AI result, or of those in which nobody did."""
-        return weighted.kappa(self.pairs[ai_shown])
+    @property
+    def kappa(self) -> Estimate:
+        """Of the pairs in which neither reader saw the AI result or the other's finding."""
+        return weighted.kappa(self.pairs[False])
 
     def add(self, content: Mapping[str, Any], model: "ModelChoice | None") -> None:
         """Add a month."""
@@ -135,6 +137,7 @@ class Board:
     rows: list[MonthRow]
     groups: dict[str, list[Group]]
     second: SecondReads
+    readers: ReaderNumbers
     names: list[str]  # of all months that can be chosen
 
     @property
@@ -178,6 +181,9 @@ def board(
             second.add(of_all.content.get("second_reads", {}), picked)
         of_model = found.get((month.name, picked.model_id)) if picked else None
         rows.append(_row(month, of_all, counts.add(of_model)))
+    by_reader = readers.board(
+        session, [row.content for row in found.values() if row.model_id is None]
+    )
     session.commit()
     return Board(
         models=models,
@@ -185,6 +191,7 @@ def board(
         rows=rows,
         groups={name: counts.groups(name) for name in DIMENSIONS},
         second=second,
+        readers=by_reader,
         names=[month.name for month in months.until(now)],
     )
 

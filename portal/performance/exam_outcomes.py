@@ -1,10 +1,10 @@
-"""What became of each exam of a month: each model's result and the first verdict on it, in SQL.
+"""What became of each exam of a month: each model's result and the readers' verdict on it, in SQL.
 
 One row for each exam and each model that analysed a picture of it. `alarm`: in one picture at least
-it found a pneumothorax ("likely" or "possible"); `answered`: one picture at least has a result. The
-first review of the exam counts, by whoever, with what stood beside the pictures then
-(`review_seen`): an exam that was read before the model's result came, or beside another model's,
-has no verdict here.
+it found a pneumothorax ("likely" or "possible"); `answered`: one picture at least has a result.
+The reference is the signed verdict that stands, final or amended; of an exam that nobody has signed
+the first review, by whoever. It counts with what stood beside the pictures then (`review_seen`): an
+exam that was read before the model's result came, or beside another model's, has no verdict here.
 Purged exams have none of their rows left; an exam joined into another counts once.
 """
 
@@ -20,6 +20,7 @@ from portal.models import (
     Prediction,
     Review,
     ReviewSeen,
+    Signature,
     Study,
     Verdict,
     View,
@@ -69,13 +70,29 @@ def first_review() -> Any:
     )
 
 
+def reference_review() -> Any:
+    """The id of the review that the results of the exam of the query around it are compared with:
+    the one whose signature stands, else the first one.
+    """
+    own, of_exam = exams.within_outer(Signature.study_id)
+    signed = (
+        select(Signature.review_id)
+        .where(own, of_exam)
+        .order_by(Signature.created.desc(), Signature.id)
+        .limit(1)
+        .correlate(Study)
+        .scalar_subquery()
+    )
+    return func.coalesce(signed, first_review())
+
+
 def per_exam(month: Month) -> CTE:
     """One row for each exam and model: view, age, sex, size, and 0 or 1 for each of COUNTS."""
     found = Prediction.band.in_(FOUND)
     seen = ReviewSeen.prediction_id.is_not(None)
     severity = Prediction.measurements["severity"].as_string()
     size = case(*((severity == name, at) for at, name in enumerate(SIZES)), else_=0)
-    first = (
+    compared = (
         select(
             Study.id,
             Study.sex,
@@ -94,7 +111,7 @@ def per_exam(month: Month) -> CTE:
         )
         .join(Instance, Instance.study_id == Study.id)
         .join(Prediction, Prediction.instance_id == Instance.id)
-        .outerjoin(Review, Review.id == first_review())
+        .outerjoin(Review, Review.id == reference_review())
         .outerjoin(
             ReviewSeen,
             and_(
@@ -105,9 +122,9 @@ def per_exam(month: Month) -> CTE:
         )
         .where(*listed(month))
         .group_by(Study.id, Prediction.model_id, Review.id)
-        .cte("first")
+        .cte("compared")
     )
-    row = first.c
+    row = compared.c
     # Reviews of a version before have a verdict alone.
     says_there = or_(
         row.finding.in_(PRESENT), and_(row.finding.is_(None), row.verdict == Verdict.AGREE)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from portal import database
 from portal.models import PerformanceMonth, Study
-from portal.performance import exam_outcomes, months, own_reading, second_reads
+from portal.performance import exam_outcomes, months, own_reading, readers, second_reads
 from portal.performance.months import Month
 from portal.performance.turnaround import turnaround
 
@@ -63,6 +63,7 @@ def compute(session: Session, month: Month, now: datetime) -> None:
     )
     content = {
         "arrived": arrived or 0,
+        "by_reader": readers.of_month(session, month),
         "readers": own_reading.without_names(session, month),
         "second_reads": second_reads.of_month(session, month),
         "turnaround": {

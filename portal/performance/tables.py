@@ -1,8 +1,10 @@
-"""The tables of a board as CSV: numbers of groups, nothing about a patient.
+"""The tables of a board as CSV, that of the readers as JSON too: numbers of groups, nothing about
+a patient.
 
 Numbers of groups with fewer than `intervals.LEAST` exams are left out, as on the page.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -10,6 +12,8 @@ from portal.formats.display_text import csv_line
 from portal.performance.board import STRATA, Board, Group
 from portal.performance.exam_outcomes import DIMENSIONS
 from portal.performance.intervals import LEAST, Share
+from portal.performance.own_reading import LEAST_READERS
+from portal.performance.readers import Median
 from portal.performance.turnaround import PERCENTILES, STEPS
 
 _SHARES: Final[dict[str, Callable[[Group], Share]]] = {
@@ -19,7 +23,7 @@ _SHARES: Final[dict[str, Callable[[Group], Share]]] = {
     "no_result": lambda group: group.unanswered,
 }
 _OF_SHARE: Final = ("count", "of", "share", "low_95", "high_95", "note")
-NAMES: Final = ("groups", "months", "turnaround", "second_reads")
+NAMES: Final = ("groups", "months", "turnaround", "second_reads", "readers")
 
 
 def as_csv(board: Board, name: str) -> str:
@@ -29,6 +33,7 @@ def as_csv(board: Board, name: str) -> str:
         "months": _months,
         "turnaround": _turnaround,
         "second_reads": _second,
+        "readers": _readers,
     }[name]
     return "".join(csv_line(line) for line in make(board))
 
@@ -75,8 +80,7 @@ def _second(board: Board) -> Iterator[list[Any]]:
             yield [model, "second_reads", name, *counts, *[None] * 4]
     estimates = {
         "sensitivity": found.sensitivity,
-        "kappa_both_blind_to_ai": found.kappa(ai_shown=False),
-        "kappa_first_saw_ai": found.kappa(ai_shown=True),
+        "kappa_both_blind_to_ai": found.kappa,
     }
     for name, two in estimates.items():
         if two.is_small or two.value is None or two.low is None or two.high is None:
@@ -84,6 +88,53 @@ def _second(board: Board) -> Iterator[list[Any]]:
         else:
             rounded = [round(value, 4) for value in (two.value, two.low, two.high)]
             yield [model, name, "", two.count, None, None, *rounded, None]
+
+
+def _readers(board: Board) -> Iterator[list[Any]]:
+    yield ["from", "to", "reader", "name", "number", "median", "count", "note"]
+    about = [board.rows[0].month.name, board.rows[-1].month.name]
+    for row in board.readers.rows:
+        for number, found in (("dice_to_ai", row.dice), ("seconds", row.seconds)):
+            cells: list[Any] = [None, None, _note()]
+            if found.value is not None:
+                cells = [_rounded(found.value), _how_many(found), None]
+            yield [*about, row.key, row.name, number, *cells]
+    if board.readers.is_left_out:
+        note = f"fewer than {LEAST}, or fewer than {LEAST_READERS} readers without a name"
+        yield [*about, None, None, None, None, None, note]
+
+
+def readers_json(board: Board) -> str:
+    """The readers as JSON. `count` is a number, or a text of the range without a name; medians
+    that are not shown are null. `is_left_out`: numbers of nameless readers are not shown.
+    """
+    rows = [
+        {
+            "reader": row.key,
+            "name": row.name,
+            **{
+                number: {
+                    "median": None if found.value is None else _rounded(found.value),
+                    "count": None if found.value is None else _how_many(found),
+                }
+                for number, found in (("dice_to_ai", row.dice), ("seconds", row.seconds))
+            },
+        }
+        for row in board.readers.rows
+    ]
+    about = {"from": board.rows[0].month.name, "to": board.rows[-1].month.name}
+    document = {**about, "readers": rows, "is_left_out": board.readers.is_left_out}
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def _rounded(value: float) -> float:
+    return round(value, 3)
+
+
+def _how_many(found: Median) -> int | str:
+    if found.low == found.high:
+        return found.low
+    return f"{found.low} or more" if found.high is None else f"{found.low} to {found.high}"
 
 
 def _cells(share: Share) -> list[Any]:

@@ -1,9 +1,10 @@
-"""How long results and readings take: from arrival to the first AI result and to the first review.
+"""How long results and readings take: from arrival to the first AI result, to the first look, the
+first review and the first signature.
 
 Percentiles are exact, by nearest rank, and computed by the database. `Study.created` is the arrival
 of the exam's first picture; exams from an archive are left out. The AI result is the exam's first
-by any model, also one without a result because of the picture; the review is its first, of any
-reader.
+by any model, also one without a result because of the picture; look, review and signature are its
+first ones, of any reader. A look is a case page that a reader has opened, which the access log has.
 """
 
 from collections.abc import Mapping
@@ -15,13 +16,22 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from portal.models import Instance, Prediction, Review, Study
+from portal.models import AuditEvent, Instance, Prediction, Review, Signature, Study
 from portal.performance.exam_outcomes import first_review, listed
 from portal.performance.months import Month
+from portal.studies import exams
 
 PERCENTILES: Final = (50, 90, 95)
-# From what to what; the last is only of exams that were first read after the result.
-STEPS: Final = ("arrival_to_ai", "arrival_to_review", "ai_to_review")
+# From what to what; of exams in which the one came after the other.
+STEPS: Final = (
+    "arrival_to_ai",
+    "ai_to_look",
+    "look_to_signature",
+    "arrival_to_look",
+    "arrival_to_review",
+    "ai_to_review",
+    "arrival_to_signature",
+)
 
 
 class _Seconds(FunctionElement[float]):
@@ -65,24 +75,31 @@ def turnaround(session: Session, month: Month) -> dict[str, Times]:
         select(
             Study.created.label("arrived"),
             first_result.label("result"),
+            _first(AuditEvent.at, AuditEvent.study_id, AuditEvent.event == "reading_begun").label(
+                "look"
+            ),
             Review.created.label("review"),
+            _first(Signature.created, Signature.study_id).label("signature"),
         )
         .outerjoin(Review, Review.id == first_review())
         .where(*listed(month), Study.is_old.is_(False))  # those wait by intention
         .cte("exam")
     )
-    at = exam.c
+    at = {
+        "arrival": exam.c.arrived,
+        "ai": exam.c.result,
+        "look": exam.c.look,
+        "review": exam.c.review,
+        "signature": exam.c.signature,
+    }
 
-    def durations(step: str, first: Any, last: Any) -> Any:
+    def durations(step: str) -> Any:
+        first, last = (at[name] for name in step.split("_to_"))
         return select(literal(step).label("step"), _Seconds(first, last).label("seconds")).where(
             first.is_not(None), last >= first
         )
 
-    steps = union_all(
-        durations(STEPS[0], at.arrived, at.result),
-        durations(STEPS[1], at.arrived, at.review),
-        durations(STEPS[2], at.result, at.review),
-    ).cte("steps")
+    steps = union_all(*(durations(step) for step in STEPS)).cte("steps")
     ranked = select(
         steps.c.step,
         steps.c.seconds,
@@ -101,6 +118,13 @@ def turnaround(session: Session, month: Month) -> dict[str, Times]:
         )
         for row in session.execute(query)
     }
+
+
+def _first(time: Any, of_exam: Any, *conditions: Any) -> Any:
+    """The first such time of the exam of the query around it, those joined into it counted."""
+    own, is_of_exam = exams.within_outer(of_exam)
+    query = select(func.min(time)).where(own, is_of_exam, *conditions)
+    return query.correlate(Study).scalar_subquery()
 
 
 def _rank(count: Any, percent: int) -> Any:

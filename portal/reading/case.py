@@ -27,6 +27,7 @@ from portal.reading.case_records import (
     BlobData,
     PictureView,
     PredictionView,
+    Prior,
     ReviewView,
     StudyView,
 )
@@ -35,10 +36,11 @@ from portal.reading.signatures import records
 from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, stored_results
 from portal.studies.sealed_fields import Patient
-from portal.studies.second_reads import blindness, progress
+from portal.studies.second_reads import progress
 from portal.studies.status import PictureState, StudyState
 from portal.teams import ai_visibility
 from portal.teams.ai_visibility import Visibility
+from portal.teams.rules import met
 from portal.vault import Vault
 
 
@@ -71,7 +73,8 @@ def open_study(
 ) -> StudyView:
     """The whole case, with one audit row. Denied where the actor may not see it. `picture` is the
     one to be shown in full; Denied where the case has no such picture. Of a case that waits for a
-    second reader, who may be the actor, nothing of the first is in it (`blindness`).
+    second reader, who may be the actor, nothing of the first is in it (`blindness`), and before
+    the actor's own finding no other one, where the team has chosen so (`teams.ai_visibility`).
     """
     actor.require(Permission.STUDY_READ)
     study = look(session, actor, study_id)
@@ -99,27 +102,32 @@ def view_of(
     now: datetime,
     *,
     picture: UUID | None = None,
+    with_others: bool = True,
 ) -> StudyView:
     """What the case page shows of an exam that the actor may see; the caller logs it. `asked`: the
-    id that it was asked for by; `picture` as in `open_study`.
+    id that it was asked for by; `picture` as in `open_study`. `with_others`: also the exams that
+    the page names beside it, for which the session is rolled back where something is damaged.
     """
     rows = exams.pictures(session, [study.id])[study.id]
     chosen = _chosen(rows, asked, picture)
     patient = sealed_fields.open_patient(vault, sealed_fields.key_of(vault, study), study)
-    facts = sealed_fields.open_facts(vault, sealed_fields.instance_key_of(vault, chosen), chosen)
+    data_key = sealed_fields.instance_key_of(vault, chosen)
+    facts = sealed_fields.open_stated_facts(vault, data_key, chosen)
     ai = ai_visibility.of_exam(session, actor, study)
     hidden = () if ai.is_visible else (study.id,)
-    reads = blindness.of(session, [study.id])
-    authors, is_blind = reads.authors(actor, study.id), reads.is_blind(actor, study.id)
+    reads = ai_visibility.readings(session, [study.id])
+    authors, hides = reads.authors(actor, study.id), reads.hides_findings(actor, study.id)
     state = reads.seen(actor, status.of_studies(session, [study.id], hidden)[study.id])
     pictures = _pictures(session, vault, patient, rows, state.pictures, ai)
     uploader = session.get_one(User, study.uploaded_by)
-    reviews = [] if is_blind else _reviews(session, vault, study.id, rows, ai)
+    reviews = [] if hides else _reviews(session, vault, study.id, rows, ai)
     ids = [row.id for row in rows]
     outlines = reader_outlines.versions(session, ids, authors, compared=ai.is_visible)
-    is_signed = state.standing.is_signed
-    priors = other_exams.of_patient(session, vault, actor, study)
-    shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows)
+    is_signed = state.standing.is_signed and not hides
+    priors, shares_uid, same_uid = other_exams.Others(), False, list[Prior]()
+    if with_others:
+        priors = other_exams.of_patient(session, vault, actor, study)
+        shares_uid, same_uid = other_exams.of_same_uid(session, vault, actor, study, rows)
     return StudyView(
         study_id=study.id,
         case_number=study.case_number,
@@ -140,8 +148,12 @@ def view_of(
         ),
         outlines=outlines,
         outline_drafts=reader_outlines.drafts(session, [row.id for row in rows], now, authors),
-        second_read=progress.view(session, actor, study.id, reads),
-        priors=priors,
+        second_read=None
+        if hides and not reads.is_blind(actor, study.id)
+        else progress.view(session, actor, study.id, reads, sees_ai=ai.is_visible),
+        hides_findings=hides,
+        priors=priors.exams,
+        priors_may_lack=priors.may_lack,
         shares_uid=shares_uid,
         same_uid=same_uid,
         ai=ai,
@@ -154,7 +166,7 @@ def study_state(session: Session, actor: Actor, study_id: UUID) -> StudyState:
     study = look(session, actor, study_id)
     hidden = ai_visibility.hidden(session, actor, [study.id])
     state = status.of_studies(session, [study.id], hidden)[study.id]
-    state = blindness.of(session, [study.id]).seen(actor, state)
+    state = ai_visibility.readings(session, [study.id]).seen(actor, state)
     session.commit()
     return state
 
@@ -174,7 +186,7 @@ def states(
         columns = (Study.id, Study.case_number)
         visible = visible_studies(actor).where(Study.id.in_(some)).with_only_columns(*columns)
         there = [row.id for row in session.execute(visible)]
-        reads = blindness.of(session, there)
+        reads = ai_visibility.readings(session, there)
         hidden = ai_visibility.hidden(session, actor, there)
         found = status.of_studies(session, there, hidden)
         return {i: reads.seen(actor, state) for i, state in found.items()}
@@ -259,6 +271,7 @@ def _pictures(
     )
     withheld = frozenset() if ai.is_visible else served_files.OF_AI
     by_id = {state.instance_id: state for state in states}
+    rules = met.of_pictures(session, blobs)
     return [
         PictureView(
             instance_id=row.id,
@@ -271,6 +284,7 @@ def _pictures(
             prediction=_prediction(predictions.get(row.id), row),
             blobs=served_files.available(blobs[row.id]) - withheld,
             names_another=_names_another(vault, patient, row),
+            arrival=rules.get(row.id),
         )
         for row in rows
     ]

@@ -14,6 +14,7 @@ from portal.studies.sealed_fields import Patient
 from portal.studies.second_reads.progress import SecondReadView
 from portal.studies.status import PictureState, StudyState
 from portal.teams.ai_visibility import Visibility
+from portal.teams.rules.met import RuleMet
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ class PictureView:
     """One picture of the exam, as far as all of them are shown together.
 
     `names_another`: its header names another patient than the exam's first picture does. `blobs`:
-    the files of it that can be asked for.
+    the files of it that can be asked for. `arrival`: the rule that it met; None of a version
+    before.
     """
 
     instance_id: UUID
@@ -105,6 +107,7 @@ class PictureView:
     prediction: PredictionView | None
     blobs: frozenset[BlobKind]
     names_another: bool
+    arrival: RuleMet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class StudyView:
 
     `picture` is the one that was asked for, or that stands for the exam (`exams.leading`); `facts`
     are of it. `ai`: whether the actor may see what the AI found; where not, nothing here holds it.
+    `hides_findings`: the same of what colleagues found, outlined and wrote.
     """
 
     study_id: UUID
@@ -132,9 +136,11 @@ class StudyView:
     outline_drafts: list[DraftView]
     second_read: SecondReadView | None
     priors: list[Prior]
+    priors_may_lack: bool  # of them some may be missing: rows can't be read
     shares_uid: bool  # with another picture, see `Instance.same_uid_as`
     same_uid: list[Prior]  # their studies, as far as the actor may see them
     ai: Visibility
+    hides_findings: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
 from portal.formats.display_text import clean
+from portal.languages import _
 from portal.models import RefusedFile
 from portal.vault import NotReadable, Vault
 
@@ -93,7 +94,7 @@ def _opened(vault: Vault, row: RefusedFile) -> tuple[str, str]:
     try:
         name, why = json.loads(vault.open_(_key(vault), _aad(row), row.sealed_refusal))
     except NotReadable:
-        return "", "The file was refused."
+        return "", _("The file was refused.")
     return name, why
 
 

@@ -18,6 +18,7 @@ from portal.access import Actor, Denied, Permission
 from portal.critical import findings as critical_findings
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
+from portal.languages import _
 from portal.models import (
     Finding,
     Reason,
@@ -36,7 +37,7 @@ from portal.reading.second_reads import outline_dice
 from portal.reading.viewing import annotations, screen_checks
 from portal.studies import exams, reader_outlines, sealed_fields, status, worklist_order
 from portal.studies.sealed_fields import Annotation
-from portal.studies.second_reads import blindness, progress
+from portal.studies.second_reads import progress
 from portal.studies.status import Result, State, StudyState
 from portal.teams import ai_visibility
 from portal.teams.ai_visibility import Visibility
@@ -157,26 +158,31 @@ def state_finding(
     state = status.of_studies(session, [study.id])[study.id]
     text = clean_lines(comment, COMMENT_LENGTH + 1)
     if len(text) > COMMENT_LENGTH:
-        raise Invalid("comment_too_long", f"A comment has at most {COMMENT_LENGTH} characters.")
+        raise Invalid(
+            "comment_too_long", _("A comment has at most %(most)s characters.", most=COMMENT_LENGTH)
+        )
     ai = ai_visibility.of_exam(session, actor, study)
     shown = state if ai.is_visible else status.without_ai(state)
     if seen is not None and seen != shown.as_seen:
         raise Conflict(
-            "changed", "The case has changed since you opened it. Look at it again, then save."
+            "changed", _("The case has changed since you opened it. Look at it again, then save.")
         )
-    reads = blindness.of(session, [study.id])
+    reads = ai_visibility.readings(session, [study.id])
+    hides = reads.hides_findings(actor, study.id)
     own = _newest(session, study.id, actor.user_id)
     review = _stated(study.id, actor.user_id, state, own, codes, ai, now)
     newest = last = _newest(session, study.id)
-    if reads.is_blind(actor, study.id):
-        newest = None  # as the page of a second reader has it
+    if hides:
+        newest = None  # as the page of who does not see it has it
     seen_rows = _seen_rows(session, study.id, review.id, reads.authors(actor, study.id))
     outlines = [row.outline_id for row in seen_rows if row.outline_id is not None]
     if drawn is not None and drawn != reader_outlines.as_seen(outlines):
         raise Conflict(
             "outlined",
-            "An outline was saved since you opened this case, in another window or by a "
-            "colleague. Look at it, then save yours again; what you wrote is still here.",
+            _(
+                "An outline was saved since you opened this case, in another window or by a "
+                "colleague. Look at it, then save yours again; what you wrote is still here."
+            ),
         )
     review.screen_check_id = screen_check
     pictures = exams.pictures(session, [study.id])[study.id]
@@ -193,8 +199,10 @@ def state_finding(
     if after is not None and after != (newest.id.hex if newest else ""):
         raise Conflict(
             "reviewed",
-            "Another version was saved since you opened this case, in another window or by a "
-            "colleague. Look at it, then save yours again; what you wrote is still here.",
+            _(
+                "Another version was saved since you opened this case, in another window or by a "
+                "colleague. Look at it, then save yours again; what you wrote is still here."
+            ),
         )
     if text:
         data_key = sealed_fields.key_of(vault, study)
@@ -212,10 +220,7 @@ def state_finding(
         dice = functools.partial(outline_dice.between, session, vault, study.id)
         second_reads = progress.go_on(session, study, review, reads, actor, now, dice)
     worklist_order.place(session, study.id)
-    # Who reads blind ends no critical finding that they have not seen.
-    is_positive = review.finding is not None and review.finding.is_positive
-    if is_positive or not reads.is_blind(actor, study.id):
-        critical_findings.follow(session, actor, study, review, critical, now)
+    critical_findings.follow(session, actor, study, review, critical, now, is_blind=hides)
     kept = annotations.of_reviews(session, vault, [review.id], pictures if drawings else [])
     return Saved(
         review,
@@ -264,7 +269,7 @@ def _stated(
     try:
         finding = Finding(sent)
     except ValueError:
-        raise Invalid("unknown_finding", "Choose none, right, left, both or unsure.") from None
+        raise Invalid("unknown_finding", _("Choose none, right, left, both or unsure.")) from None
     _check_ready(state, finding)
     result = findings.result_of(state)
     kept = own if own is not None and own.finding is finding else None
@@ -292,9 +297,9 @@ def _coded(kind: type[_Code], text: str, code: str, message: str) -> _Code | Non
 def _size(finding: Finding, sent: str | None, kept: Review | None) -> SizeClass | None:
     if sent is None:
         return kept.size if kept else None
-    size = _coded(SizeClass, sent, "unknown_size", "Choose one of the listed sizes.")
+    size = _coded(SizeClass, sent, "unknown_size", _("Choose one of the listed sizes."))
     if size is not None and not finding.is_positive:
-        raise Invalid("size_without_finding", "Only a pneumothorax on a side has a size.")
+        raise Invalid("size_without_finding", _("Only a pneumothorax on a side has a size."))
     return size
 
 
@@ -309,22 +314,23 @@ def _reason(
     fitting = findings.reasons_for(finding, result if ai.is_visible else None)
     if sent is None and kept is not None and kept.reason in fitting:
         return kept.reason
-    reason = _coded(Reason, sent or "", "unknown_reason", "Choose one of the listed reasons.")
+    reason = _coded(Reason, sent or "", "unknown_reason", _("Choose one of the listed reasons."))
     if reason is not None and reason not in fitting:
         raise Conflict(
             "reason_does_not_fit",
-            "This reason does not fit the finding beside the AI result. Choose another or none.",
+            _("This reason does not fit the finding beside the AI result. Choose another or none."),
         )
     disagrees = findings.verdict_of(finding, result) is Verdict.DISAGREE
     return findings.reasons_for(finding, result)[0] if reason is None and disagrees else reason
 
 
 def _newest(session: Session, study_id: UUID, reader_id: UUID | None = None) -> Review | None:
-    """The newest review of an exam, or of those by one reader."""
+    """The newest review of an exam, or of those by one reader. No row of another exam is read: one
+    in a damaged page would keep its readers from every other exam.
+    """
     query = (
         select(Review)
-        .join(Study, Study.id == Review.study_id)
-        .where(exams.is_of([study_id]))
+        .where(exams.within(Review.study_id, study_id))
         .order_by(Review.created.desc())
         .limit(1)
     )
@@ -369,9 +375,12 @@ def comment_of(session: Session, vault: Vault, review: Review) -> str:
 def _check_ready(state: StudyState, finding: Finding) -> None:
     """Without a picture there is nothing to judge; what was found elsewhere can be stated."""
     if state.state in (State.RECEIVED, State.PREPARING):
-        raise Conflict("not_ready", "The picture is still being prepared.")
+        raise Conflict("not_ready", _("The picture is still being prepared."))
     if not state.has_picture and not finding.is_positive:
         raise Conflict(
             "no_picture",
-            "The picture could not be prepared. Only a pneumothorax found elsewhere can be stated.",
+            _(
+                "The picture could not be prepared. Only a pneumothorax found elsewhere can be "
+                "stated."
+            ),
         )

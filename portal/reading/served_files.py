@@ -24,6 +24,7 @@ SERVED: Final = frozenset(BlobKind) - {
     BlobKind.REPORT_CONTENT,
     BlobKind.REPORT,
     BlobKind.REVIEW_MASK,
+    BlobKind.FILED_OBJECT,
 }
 # What the overlay is drawn from where it is not stored.
 # What the model has made.

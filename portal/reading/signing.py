@@ -5,12 +5,13 @@ that stands. Addenda are texts on a signed exam, which they leave as it is.
 """
 
 import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -18,6 +19,7 @@ from portal.access import Actor, Denied, Permission
 from portal.audit import bindings
 from portal.errors import Conflict, Invalid
 from portal.formats.display_text import clean_lines
+from portal.languages import _, lazy
 from portal.models import (
     Addendum,
     Base,
@@ -36,9 +38,9 @@ from portal.reading import reviews
 from portal.reading.case import load
 from portal.reading.reviews import Saved
 from portal.reading.served_files import OF_AI
-from portal.reading.signatures import records, view
+from portal.reading.signatures import beside_then, records, view
 from portal.studies import exams, reader_outlines, sealed_fields, status, verdicts, worklist_order
-from portal.studies.second_reads import blindness
+from portal.studies.second_reads import progress
 from portal.studies.verdicts import Standing
 from portal.teams import ai_visibility
 from portal.teams.settings import settings_of
@@ -47,11 +49,15 @@ from portal.vault import Vault
 ADDENDUM_LENGTH: Final = 2000
 _SIGNED_FILES: Final = (BlobKind.PIXELS, BlobKind.MASK, BlobKind.PROBABILITY)
 _CHANGED: Final = {
-    "picture": "a picture was added",
-    "result": "the AI result has changed",
-    "outline": "an outline was saved",
-    "review": "another version of the reading was saved",
+    "picture": lazy("a picture was added"),
+    "result": lazy("the AI result has changed"),
+    "outline": lazy("an outline was saved"),
+    "review": lazy("another version of the reading was saved"),
 }
+_OWN_FIRST: Final = lazy(
+    "A colleague has signed this case. State your own finding first, with its key: then you see "
+    "theirs, and can sign."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +85,19 @@ class Changed(Conflict):
     """The exam is not as it was shown: `parts` have changed, of `records.PARTS` and `review`."""
 
     def __init__(self, parts: list[str], newest: str = "") -> None:
-        texts = [_CHANGED[part] for part in parts]
+        texts = [str(_CHANGED[part]) for part in parts]
         if newest and "review" in parts:
-            texts[-1] += f" by {newest}"
-        found = ", ".join(texts[:-1]) + " and " + texts[-1] if len(texts) > 1 else texts[0]
+            texts[-1] = _("another version of the reading was saved by %(reader)s", reader=newest)
+        *before, found = texts
+        if before:
+            found = _("%(first)s and %(last)s", first=", ".join(before), last=found)
         super().__init__(
             "changed",
-            f"Not signed: since you opened this case, {found}. Look at it, then sign again; what "
-            "you wrote is still here.",
+            _(
+                "Not signed: since you opened this case, %(changes)s. Look at it, then sign again; "
+                "what you wrote is still here.",
+                changes=found,
+            ),
         )
         self.parts = parts
 
@@ -130,8 +141,10 @@ def sign(
     "" for none; `seen_view`: how (`view.checked`); `proof`: the signer's last proof of identity.
     `signature_id`: the page's own id for it, so that a request that is sent again signs once.
     `screen_check`: the signer's last check of the screen in use.
-    Raises NotProved, Changed with what has changed, and as `reviews.add_review`. What was signed
-    already, and is the same, stays as it is.
+    Raises NotProved, Changed with what has changed, Conflict where a colleague's signature is there
+    that the actor does not see yet, and as `reviews.add_review`. What was signed already, and is
+    the same, stays as it is. Where two readers differ, neither amends what the other has signed:
+    their finding is stored, and Conflict `third_decides` is raised.
     """
     actor.require(Permission.REVIEW_WRITE)
     if actor.via != "session":
@@ -144,15 +157,16 @@ def sign(
         raise NotProved
     assert proof is not None
     kept_view = view.checked(seen_view, [row.id for row in _pictures(session, study.id)])
+    beside = beside_then.of_view(session, actor, study, kept_view)
     files = dict[UUID, str]()
     while True:
         # Files are read while nothing is locked.
-        for blob in _files(session, actor, study):
+        for blob in _files(session, actor, study, beside):
             if blob.id not in files:
                 session.commit()
                 files[blob.id] = hashlib.sha256(vault.sealed_file(blob.name)).hexdigest()
         study = reviews.load_to_review(session, actor, study_id)
-        blobs = _files(session, actor, study)
+        blobs = _files(session, actor, study, beside)
         if all(blob.id in files for blob in blobs):
             break
         session.rollback()
@@ -163,6 +177,20 @@ def sign(
         screen_check=screen_check,
     )
     before = _newest(session, study.id)
+    is_others = before is not None and before.signer_id != actor.user_id
+    if before is not None and is_others and progress.differs(session, study.id, actor):
+        if saved.is_new:
+            reviews.log(session, actor, study.id, saved, now)
+        signer = session.get_one(User, before.signer_id).name
+        session.commit()
+        raise Conflict(
+            "third_decides",
+            _(
+                "Not signed: two readers differ, and a third one decides. Until then the verdict "
+                "stands that %(signer)s has signed. Your finding is stored.",
+                signer=signer,
+            ),
+        )
     if before is not None and before.review_id == saved.review.id:
         session.commit()
         return Signed(before, saved, is_new=False)
@@ -175,7 +203,7 @@ def sign(
         before_id=before.id if before else None,
         proof=proof.method,
         proved_at=proof.at,
-        hashes=_rows(session, saved) | named,
+        hashes=_rows(session, saved, beside_then.records_of(session, actor, beside)) | named,
         view=kept_view,
         created=now,
     )
@@ -217,15 +245,25 @@ def add_addendum(
         raise Denied("addendum")
     study = reviews.load_to_review(session, actor, study_id)
     known = session.get(Addendum, addendum_id) if addendum_id else None
-    if known is not None and known.study_id == study.id and known.author_id == actor.user_id:
+    if known is not None:
+        here = exams.survivor_of(session, known.study_id) == study.id
+        if not here or known.author_id != actor.user_id:
+            raise Denied("addendum")
         session.commit()
         return known
     written = clean_lines(text, ADDENDUM_LENGTH + 1)
     if not written or len(written) > ADDENDUM_LENGTH:
-        raise Invalid("addendum", f"An addendum has 1 to {ADDENDUM_LENGTH} characters.")
+        raise Invalid(
+            "addendum", _("An addendum has 1 to %(most)s characters.", most=ADDENDUM_LENGTH)
+        )
     signature = _newest(session, study.id)
-    if signature is None or blindness.of(session, [study.id]).is_blind(actor, study.id):
-        raise Conflict("not_signed", "Only a signed case has addenda. Write a comment, then sign.")
+    reads = ai_visibility.readings(session, [study.id])
+    if signature is None or reads.is_blind(actor, study.id):
+        raise Conflict(
+            "not_signed", _("Only a signed case has addenda. Write a comment, then sign.")
+        )
+    if reads.hides_findings(actor, study.id):
+        raise Conflict("own_finding_first", str(_OWN_FIRST))
     if not is_proved(session, actor, proof, now):
         session.rollback()
         raise NotProved
@@ -273,33 +311,40 @@ def _pictures(session: Session, study_id: UUID) -> list[Instance]:
     return exams.pictures(session, [study_id])[study_id]
 
 
-def _files(session: Session, actor: Actor, study: Study) -> list[Blob]:
-    """The files that the actor looks at: pixels, and the model's map and outline if they may."""
-    is_shown = ai_visibility.may_see_ai(session, actor, study.id)
-    kinds = _SIGNED_FILES if is_shown else [k for k in _SIGNED_FILES if k not in OF_AI]
-    rows = session.scalars(
-        select(Blob)
+def _files(
+    session: Session, actor: Actor, study: Study, beside: Collection[Instance]
+) -> list[Blob]:
+    """The files that the actor looks at, of the exam's pictures and of those beside: pixels, and
+    the model's map and outline if they may.
+    """
+    hidden = ai_visibility.hidden(session, actor, {study.id, *(row.study_id for row in beside)})
+    rows = session.execute(
+        select(Blob, Instance.study_id)
         .join(Instance, Instance.id == Blob.instance_id)
-        .where(Instance.study_id == study.id, Blob.current, Blob.kind.in_(kinds))
+        .where(or_(Instance.study_id == study.id, Instance.id.in_([row.id for row in beside])))
+        .where(Blob.current, Blob.kind.in_(_SIGNED_FILES))
         .order_by(Blob.id)
     )
-    return list(rows)
+    return [blob for blob, of in rows if blob.kind not in OF_AI or of not in hidden]
 
 
 def _check_shown(session: Session, actor: Actor, study: Study, shown: str, after: str) -> None:
     """Changed unless the exam is as the page has shown it to the actor."""
     study_id, hidden = study.id, ai_visibility.hidden(session, actor, [study.id])
-    reads = blindness.of(session, [study_id])
+    reads = ai_visibility.readings(session, [study_id])
+    hides = reads.hides_findings(actor, study_id)
+    if hides and not reads.is_blind(actor, study_id) and _newest(session, study_id) is not None:
+        session.rollback()
+        raise Conflict("own_finding_first", str(_OWN_FIRST))
     newest = session.execute(
         select(Review.id, User.name)
-        .join(Study, Study.id == Review.study_id)
         .join(User, User.id == Review.reader_id)
-        .where(exams.is_of([study_id]))
+        .where(exams.within(Review.study_id, study_id))
         .order_by(Review.created.desc())
         .limit(1)
     ).first()
-    if reads.is_blind(actor, study_id):
-        newest = None  # as the page of a second reader has it
+    if hides:
+        newest = None  # as the page of who does not see it has it
     authors = reads.authors(actor, study_id)
     newest_outlines = reader_outlines.newest_of_study(session, study_id, authors)
     now = records.shown_of(
@@ -319,16 +364,17 @@ def _newest(session: Session, study_id: UUID) -> Signature | None:
     """The signature that stands on an exam."""
     return session.scalars(
         select(Signature)
-        .join(Study, Study.id == Signature.study_id)
-        .where(exams.is_of([study_id]))
+        .where(exams.within(Signature.study_id, study_id))
         .order_by(Signature.created.desc(), Signature.id)
         .limit(1)
     ).first()
 
 
-def _rows(session: Session, saved: Saved) -> dict[str, str]:
-    """SHA-256 of the review, and of the predictions and outlines that it names, by table and id."""
-    found: list[Base] = [saved.review]
+def _rows(session: Session, saved: Saved, beside: Sequence[Base]) -> dict[str, str]:
+    """SHA-256 of the review, of the predictions and outlines that it names, and of those of the
+    pictures beside, by table and id.
+    """
+    found: list[Base] = [saved.review, *beside]
     for row in saved.seen:
         if row.prediction_id is not None:
             found.append(session.get_one(Prediction, row.prediction_id))

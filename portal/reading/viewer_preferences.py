@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
 from portal.errors import Invalid
+from portal.languages import _
 from portal.models import OverlayMode, OverlayShown, User, ViewerPreferences
 
 # A window of the picture's own header by its place, or one that Pleura offers for every picture.
@@ -63,11 +64,13 @@ def save_preferences(session: Session, actor: Actor, sent: Mapping[str, Any]) ->
         or not isinstance(inverted, bool)
         or preset not in PRESETS
     ):
-        raise Invalid("preferences", "Send overlay, mode, inverted and preset as the viewer does.")
+        raise Invalid(
+            "preferences", _("Send overlay, mode, inverted and preset as the viewer does.")
+        )
     brush = _brush(sent)
     links = {name: sent[name] for name in LINKS if name in sent}
     if not all(isinstance(value, bool) for value in links.values()):
-        raise Invalid("preferences", f"{', '.join(LINKS)} are true or false.")
+        raise Invalid("preferences", _("%(names)s are true or false.", names=", ".join(LINKS)))
     # Two tabs of one person wait for each other.
     mine = select(User.id).where(User.id == actor.user_id)
     session.execute(mine.with_for_update(key_share=True))
@@ -96,5 +99,13 @@ def _brush(sent: Mapping[str, Any]) -> dict[str, float]:
             or isinstance(value, bool)
             or not least <= value <= most  # a number that is none is in no bounds
         ):
-            raise Invalid("brush", f"{name} is a number from {least:g} to {most:g}.")
+            raise Invalid(
+                "brush",
+                _(
+                    "%(name)s is a number from %(least)s to %(most)s.",
+                    name=name,
+                    least=format(least, "g"),
+                    most=format(most, "g"),
+                ),
+            )
     return found

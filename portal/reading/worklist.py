@@ -4,13 +4,13 @@
 there are and in which order. `lists.history` is what a person sent or read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Unpack
+from typing import Final, TypeVar, Unpack
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit, database
@@ -19,17 +19,21 @@ from portal.critical import open_findings
 from portal.critical.open_findings import OpenFindings
 from portal.models import POSITIVE, READ, UNAIDED, Role, Study, User
 from portal.reading import worklist_rows
-from portal.reading.lists import claims
+from portal.reading.lists import around_damage, claims
 from portal.reading.worklist_rows import WorklistRow
 from portal.studies import worklist_filters, worklist_order
+from portal.studies.second_reads import blindness
 from portal.studies.worklist_filters import Asked
-from portal.studies.worklist_order import Order
+from portal.studies.worklist_order import Order, Place
 from portal.teams import ai_visibility
 from portal.vault import Vault
 
+_Found = TypeVar("_Found")
 PER_PAGE: Final = 50
 # Further than this a list is not counted: the number would take longer than the page.
 TOTAL_MOST: Final = 200
+# Filters that hold whoever may become an exam's second reader.
+_OF_EVERYBODY: Final = frozenset({("state", "to_read"), ("state", "read")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +91,44 @@ def worklist(
     after a place or the one before it.
     """
     actor.require(Permission.STUDY_LIST)
+
+    def read(matched: Collection[UUID] | None) -> Page:
+        return _page(session, vault, actor, (after, before, per_page), now, asked, matched)
+
+    return _despite_damage(session, vault, actor, asked, read)
+
+
+def _page(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    place: tuple[str, str, int],
+    now: datetime,
+    asked: Asked,
+    matched: Collection[UUID] | None,
+) -> Page:
+    after, before, per_page = place
     visible = ai_visibility.visible_in_lists(session, actor)
     order = _order(visible, asked)
-    base = visible_studies(actor).where(
-        *worklist_filters.filters(vault, actor, asked, now, visible)
-    )
+    conditions = _conditions(session, vault, actor, asked, now, visible, matched)
+    base = visible_studies(actor).where(*conditions)
     waits = waiting(session, actor, visible)
-    found = worklist_order.slice_of(session, base, per_page, after, before, order)
     is_whole = not any(value for name, value in asked.items() if name != "state")
-    if is_whole and asked.get("state") == "to_read":
-        total = waits.to_read  # counted already
-    elif not found.before and not found.after:
-        total = len(found.ids)
-    else:
-        total = worklist_order.count(session, base, TOTAL_MOST + 1, order.columns)
+    try:
+        found = worklist_order.slice_of(session, base, per_page, after, before, order)
+        if is_whole and asked.get("state") == "to_read":
+            total = waits.to_read  # counted already
+        elif not found.before and not found.after:
+            total = len(found.ids)
+        else:
+            total = worklist_order.count(session, base, TOTAL_MOST + 1, order.columns)
+    except database.UNREADABLE as error:
+        _expect_damage(error, visible)
+        since = worklist_filters.arrived_since(asked, now)
+        listed = around_damage.exams(session, actor, conditions, asked, order, since)
+        size = worklist_order.size_of(per_page)
+        found = around_damage.slice_of(listed, size, after, before, order)
+        total = min(len(listed), TOTAL_MOST + 1)
     rows = worklist_rows.rows(session, vault, actor, found.ids, now)
     _note(session, actor, found.ids, now)
     return Page(rows, total, found.before, found.after, waits)
@@ -123,19 +151,31 @@ def numbered(
     actor.require(Permission.STUDY_LIST)
     visible = ai_visibility.visible_in_lists(session, actor)
     order = _order(visible, asked)
-    base = visible_studies(actor).where(
-        *worklist_filters.filters(vault, actor, asked, now, visible)
-    )
-    total = worklist_order.count(session, base)
-    if after:
-        found = worklist_order.slice_of(session, base, per_page, after, order=order)
-        ids, number, size, following = found.ids, page, per_page, found.after
-    else:
-        ids, number, size = worklist_order.numbered_page(
-            session, base, total, page, per_page, order
-        )
-        is_last = number * size >= total or not ids
-        following = "" if is_last else worklist_order.place_of(session, ids[-1], order)
+    conditions = _conditions(session, vault, actor, asked, now, visible)
+    base = visible_studies(actor).where(*conditions)
+    try:
+        total = worklist_order.count(session, base)
+        if after:
+            found = worklist_order.slice_of(session, base, per_page, after, order=order)
+            ids, number, size, following = found.ids, page, per_page, found.after
+        else:
+            ids, number, size = worklist_order.numbered_page(
+                session, base, total, page, per_page, order
+            )
+            is_last = number * size >= total or not ids
+            following = "" if is_last else worklist_order.place_of(session, ids[-1], order)
+    except database.UNREADABLE as error:
+        _expect_damage(error, visible)
+        since = worklist_filters.arrived_since(asked, now)
+        listed = around_damage.exams(session, actor, conditions, asked, order, since)
+        total, number = len(listed), page
+        size = worklist_order.size_of(per_page)
+        if after:
+            found = around_damage.slice_of(listed, size, after, "", order)
+        else:
+            number = worklist_order.page_of(page, total, size)
+            found = around_damage.slice_from(listed, size, (number - 1) * size)
+        ids, following = found.ids, found.after
     rows = worklist_rows.rows(session, vault, actor, ids, now)
     _note(session, actor, ids, now)
     return NumberedPage(rows, total, number, size, following)
@@ -152,11 +192,17 @@ def address_of(session: Session, vault: Vault, actor: Actor, query: str) -> str:
     may_be_name = not query.startswith("#") and not any(one.isdigit() for one in query)
     is_kept = not query.isdecimal() and not may_be_name
     named = worklist_filters.by_case_number(query) if is_kept else None
-    known = (
-        named is not None
-        and worklist_order.count(session, visible_studies(actor).where(named), 1, []) > 0
-    )
-    session.commit()
+    try:
+        known = (
+            named is not None
+            and worklist_order.count(session, visible_studies(actor).where(named), 1, []) > 0
+        )
+        session.commit()
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        known = False
     if known or not query:
         return query
     return worklist_filters.sealed_query(vault, query, actor.user_id)
@@ -193,24 +239,71 @@ def next_study(
     that follows or none.
     """
     actor.require(Permission.STUDY_READ)
+
+    def read(matched: Collection[UUID] | None) -> UUID | None:
+        return _next(session, vault, actor, study_id, now, asked, matched)
+
+    return _despite_damage(session, vault, actor, asked, read)
+
+
+def _next(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    now: datetime,
+    asked: Asked,
+    matched: Collection[UUID] | None,
+) -> UUID | None:
     rereads = asked.get("state") == "read"
     visible = ai_visibility.visible_in_lists(session, actor)
     order = _order(visible, asked if rereads else {"state": "to_read"})
     listed = visible_studies(actor).where(
-        *worklist_filters.filters(vault, actor, asked, now, visible), Study.id != study_id
+        *_conditions(session, vault, actor, asked, now, visible, matched), Study.id != study_id
     )
     if not rereads:
         listed = listed.where(_unread(visible), ~claims.read_by_others(actor, now))
     here = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
-    found = None
     is_read = here is not None and (here.is_read if visible is None else here.is_seen)
-    if here is not None and (is_read or not rereads):
+    start = here if is_read or not rereads else None
+    try:
+        found = _first_after(session, listed, start, order, rereads=rereads)
+    except database.UNREADABLE as error:
+        _expect_damage(error, visible)
+        place = Place.by_arrival(start.created, start.id) if start is not None else None
+        found = _first_readable(session, actor, listed, place, order, rereads=rereads)
+    session.commit()
+    return found
+
+
+def _first_after(
+    session: Session, listed: Select[Study], here: Study | None, order: Order, *, rereads: bool
+) -> UUID | None:
+    found = None
+    if here is not None:
         after = worklist_order.following(listed, here, order, as_unread=not rereads)
         found = worklist_order.first(session, after, order)
     if not rereads:
         found = found or worklist_order.first(session, listed, order)
-    session.commit()
     return found
+
+
+def _first_readable(
+    session: Session,
+    actor: Actor,
+    listed: Select[Study],
+    here: Place | None,
+    order: Order,
+    *,
+    rereads: bool,
+) -> UUID | None:
+    """The same of a list of which rows can't be read: one that can."""
+    asked = Asked(state="read" if rereads else "to_read")
+    assert listed.whereclause is not None
+    found = around_damage.exams(session, actor, [listed.whereclause], asked, order)
+    readable = [one for one in found if not one.is_damaged]
+    after = around_damage.following(readable, here, order) if here is not None else []
+    return next((one.study_id for one in (*after, *(() if rereads else readable))), None)
 
 
 def counts(session: Session, actor: Actor) -> Counts:
@@ -254,7 +347,7 @@ def arrivals(session: Session, actor: Actor, since: datetime) -> Sequence[dateti
 def waiting(session: Session, actor: Actor, visible: ColumnElement[bool] | None) -> Counts:
     """The same within the caller's transaction; `visible`: see `ai_visibility.visible_in_lists`."""
     if visible is not None:
-        to_read = worklist_order.count(session, visible_studies(actor).where(_unread(visible)))
+        to_read = _to_read(session, actor, visible)
         is_empty = to_read == 0 and worklist_order.count(session, visible_studies(actor), 1) == 0
         return Counts(to_read, None, None, is_empty)
     # Only unread ones are counted, which are the beginning of the order's index.
@@ -274,6 +367,60 @@ def waiting(session: Session, actor: Actor, visible: ColumnElement[bool] | None)
         no_result=add(lambda rank: rank == UNAIDED),
         is_empty=not rows and worklist_order.count(session, visible_studies(actor), 1) == 0,
     )
+
+
+def _to_read(session: Session, actor: Actor, visible: ColumnElement[bool]) -> int:
+    try:
+        return worklist_order.count(session, visible_studies(actor).where(_unread(visible)))
+    except database.UNREADABLE as error:
+        _expect_damage(error, visible)
+    asked = Asked(state="to_read")
+    order = worklist_order.OLDEST_FIRST
+    return len(around_damage.exams(session, actor, [_unread(visible)], asked, order))
+
+
+def _despite_damage(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    asked: Asked,
+    read: Callable[[Collection[UUID] | None], _Found],
+) -> _Found:
+    """What `read` returns without matches; where a search has met damage, with those that it has
+    among the exams that can be read.
+    """
+    query = asked.get("query", "").strip()
+    try:
+        return read(None)
+    except database.UNREADABLE as error:
+        if not query or not database.is_damage(error):
+            raise
+    return read(worklist_filters.readable_matches(session, vault, actor, query))
+
+
+def _expect_damage(error: Exception, visible: ColumnElement[bool] | None) -> None:
+    """Raise what is no damage, or met in the stored order, for which no row is read."""
+    if visible is None or not database.is_damage(error):
+        raise error
+
+
+def _conditions(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    asked: Asked,
+    now: datetime,
+    visible: ColumnElement[bool] | None,
+    matched: Collection[UUID] | None = None,
+) -> list[ColumnElement[bool]]:
+    """What a list's filters ask for, also where rows of exams that wait for a second reader are
+    damaged; these are looked up only where a filter depends on them.
+    """
+    blind = None
+    hidden = [(name, value) for name, value in asked.items() if name not in ("days", "query")]
+    if any(value and (name, value) not in _OF_EVERYBODY for name, value in hidden):
+        blind = blindness.readable_second(session, actor)
+    return worklist_filters.filters(vault, actor, asked, now, visible, blind, matched)
 
 
 def _order(visible: ColumnElement[bool] | None, asked: Asked) -> Order:

@@ -19,12 +19,10 @@ from portal.reading.lists import claims
 from portal.reading.lists.claims import Claim
 from portal.studies import exams, sealed_fields, status
 from portal.studies.sealed_fields import Patient
-from portal.studies.second_reads import blindness
-from portal.studies.second_reads.blindness import WaitingReads
-from portal.studies.status import State, StudyState
+from portal.studies.second_reads.blindness import Readings
+from portal.studies.status import StudyState
 from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault, WantedFile
-from worker.contract.error_codes import ErrorCode
 
 MOST_OTHERS: Final = 3
 
@@ -76,7 +74,7 @@ class Changing:
     states: Mapping[UUID, StudyState]
     readers: Mapping[UUID, str]
     claims: Mapping[UUID, Claim]
-    reads: WaitingReads
+    reads: Readings
 
     @classmethod
     def of(
@@ -93,7 +91,7 @@ class Changing:
             status.of_studies(session, ids, hidden),
             readers(session, ids) if ids else {},
             claims.of_studies(session, ids, now) if ids else {},
-            blindness.of(session, ids),
+            ai_visibility.readings(session, ids),
         )
 
     def seen(self, actor: Actor, study_id: UUID) -> tuple[StudyState, str | None, Claim | None]:
@@ -121,10 +119,6 @@ def rows(
 
 
 def _unreadable(study_id: UUID) -> WorklistRow:
-    """What is shown of a study whose row, or one of its picture's, can't be read."""
-    state = StudyState(
-        study_id, State.FAILED, False, None, ErrorCode.RECORD_DAMAGED, result=None, reviewed=None
-    )
     return WorklistRow(
         study_id=study_id,
         case_number=study_id.hex[:6].upper(),
@@ -136,7 +130,7 @@ def _unreadable(study_id: UUID) -> WorklistRow:
         uploaded_by="",
         thumb=None,
         thumb_media_type=None,
-        state=state,
+        state=status.unreadable(study_id),
         reader=None,
         damaged=True,
     )

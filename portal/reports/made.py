@@ -12,22 +12,24 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.models import (
+    Addendum,
     Blob,
     Instance,
     Job,
     JobKind,
     JobState,
+    ModelVersion,
     Outline,
     Prediction,
     Report,
     ReportFile,
     Review,
+    Signature,
     Study,
     User,
 )
 from portal.reading import case
 from portal.studies import exams, sealed_fields, stored_files
-from portal.studies.second_reads import blindness
 from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 
@@ -35,9 +37,23 @@ ReportState = Literal["waiting", "ready", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectsView:
+    """The DICOM objects of a report, one set for each of `pictures`; of `failed` there is none.
+
+    `error_code`: why, of one of them.
+    """
+
+    state: ReportState
+    pictures: int
+    failed: int
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportView:
     """A report as lists show it. `number` counts those of the exam from 1; `sha256`, `bytes` and
-    `pages` are there once it is ready, `error_code` once it has failed.
+    `pages` are there once it is ready, `error_code` once it has failed; `objects` None: its DICOM
+    objects were not asked for.
     """
 
     report_id: UUID
@@ -53,12 +69,13 @@ class ReportView:
     sha256: str
     bytes: int
     pages: int
+    objects: "ObjectsView | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The reports of an exam, the oldest first. `changed`: when a picture, a result, an outline or
-    a finding came last.
+    """The reports of an exam, the oldest first. `changed`: when a picture, a result, an outline, a
+    finding, a signature or an addendum came last, or a result was retracted.
     """
 
     study_id: UUID
@@ -89,6 +106,7 @@ def of_exam(session: Session, study_id: UUID, *, with_ai: bool = True) -> list[R
         .order_by(Report.created, Report.id)
     ).all()
     jobs = _jobs(session, {report.instance_id for report, _, _ in rows})
+    objects = _objects(session, [report.id.hex for report, _, _ in rows])
     found = [
         ReportView(
             report_id=report.id,
@@ -104,6 +122,7 @@ def of_exam(session: Session, study_id: UUID, *, with_ai: bool = True) -> list[R
             sha256=file.sha256 if file else "",
             bytes=file.bytes if file else 0,
             pages=file.pages if file else 0,
+            objects=_objects_view(objects.get(report.id.hex, [])),
         )
         for number, (report, author, file) in enumerate(rows, 1)
     ]
@@ -117,9 +136,9 @@ def listed(session: Session, actor: Actor, study_id: UUID) -> Listed:
     """
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
-    reports = _readable(session, actor, study)
-    is_blind = blindness.of(session, [study.id]).is_blind(actor, study.id)
-    changed = _changed(session, study.id) if reports and not is_blind else None
+    reports = readable(session, actor, study)
+    hides = ai_visibility.readings(session, [study.id]).hides_findings(actor, study.id)
+    changed = _changed(session, study.id) if reports and not hides else None
     session.commit()
     return Listed(study.id, study.case_number, reports, changed)
 
@@ -131,7 +150,11 @@ def states(session: Session, actor: Actor, study_id: UUID) -> dict[str, ReportSt
     """
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
-    found = {one.report_id.hex: one.state for one in _readable(session, actor, study)}
+    found = dict[str, ReportState]()
+    for one in readable(session, actor, study):
+        found[one.report_id.hex] = one.state
+        if one.objects is not None:
+            found[f"{one.report_id.hex}:objects"] = one.objects.state
     session.commit()
     return found
 
@@ -146,7 +169,7 @@ def read(
     """
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
-    known = {one.report_id: one for one in _readable(session, actor, study)}
+    known = {one.report_id: one for one in readable(session, actor, study)}
     found = known.get(report_id)
     file = session.get(ReportFile, report_id)
     if found is None or file is None:
@@ -172,13 +195,13 @@ def read(
     return Pdf(f"report-{study.case_number}-{found.number}.pdf", data)
 
 
-def _readable(session: Session, actor: Actor, study: Study) -> list[ReportView]:
+def readable(session: Session, actor: Actor, study: Study) -> list[ReportView]:
     """The reports that hold nothing which the actor may not see: of another person none as long as
-    they may become the exam's second reader (`blindness`).
+    colleagues' findings are hidden from them (`teams.ai_visibility`).
     """
     with_ai = ai_visibility.may_see_ai(session, actor, study.id)
     found = of_exam(session, study.id, with_ai=with_ai)
-    if not blindness.of(session, [study.id]).is_blind(actor, study.id):
+    if not ai_visibility.readings(session, [study.id]).hides_findings(actor, study.id):
         return found
     own = (one for one in found if one.author_id == actor.user_id)
     return [replace(one, number=number) for number, one in enumerate(own, 1)]
@@ -186,9 +209,19 @@ def _readable(session: Session, actor: Actor, study: Study) -> list[ReportView]:
 
 def _changed(session: Session, study_id: UUID) -> datetime | None:
     ids = [row.id for row in exams.pictures(session, [study_id])[study_id]]
-    of_reviews = select(func.max(Review.created)).where(exams.within(Review.study_id, study_id))
+    retracted = (
+        select(func.max(ModelVersion.retracted_at))
+        .join(Prediction, Prediction.model_id == ModelVersion.id)
+        .where(Prediction.instance_id.in_(ids))
+    )
     times = [
-        session.scalar(of_reviews),
+        session.scalar(retracted),
+        *(
+            session.scalar(
+                select(func.max(row.created)).where(exams.within(row.study_id, study_id))
+            )
+            for row in (Review, Signature, Addendum)
+        ),
         *(
             session.scalar(select(func.max(column)).where(condition))
             for column, condition in (
@@ -209,6 +242,27 @@ def _jobs(session: Session, instance_ids: set[UUID]) -> dict[str | None, Job]:
         select(Job).where(Job.instance_id.in_(instance_ids), Job.kind == JobKind.REPORT)
     )
     return {row.target: row for row in rows}
+
+
+def _objects(session: Session, targets: list[str]) -> dict[str, list[Job]]:
+    """The encode jobs of these reports, by the report's id."""
+    found: dict[str, list[Job]] = {}
+    if targets:
+        query = select(Job).where(Job.kind == JobKind.ENCODE, Job.target.in_(targets))
+        for row in session.scalars(query):
+            found.setdefault(row.target or "", []).append(row)
+    return found
+
+
+def _objects_view(jobs: list[Job]) -> ObjectsView | None:
+    if not jobs:
+        return None
+    failed = [job for job in jobs if job.state is JobState.FAILED]
+    state: ReportState = "failed" if len(failed) == len(jobs) else "ready"
+    if any(job.state in (JobState.QUEUED, JobState.RUNNING) for job in jobs):
+        state = "waiting"
+    code = failed[0].error_code if failed else None
+    return ObjectsView(state, len(jobs), len(failed), code)
 
 
 def _state(job: Job | None, file: ReportFile | None) -> ReportState:

@@ -22,6 +22,7 @@ from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict
 from portal.jobs import claims
 from portal.jobs.attempts import destroy_files
+from portal.languages import _
 from portal.models import Blob, BlobKind, Instance, Job, JobKind, JobState, Report, Study
 from portal.reading import case
 from portal.reading.case_records import StudyView
@@ -30,12 +31,12 @@ from portal.reports.pictures import PictureFile
 from portal.studies import exams, sealed_fields
 from portal.studies.status import State
 from portal.vault import Vault, VaultError
-from worker.contract import report_content
+from worker.contract.contents import report_content
+from worker.contract.contents.report_content import ReportContent
 from worker.contract.files import BYTES
-from worker.contract.report_content import ReportContent
 
 # Raised with what a report holds: what was made by the version before is then made anew.
-FORM: Final = 1
+FORM: Final = 2
 _log = logging.getLogger(__name__)
 
 # The report's text: of the exam, its pictures, a number that nobody knows, the time, and whether it
@@ -65,14 +66,23 @@ def request(
 
     Where there is one about the same it is that one; if it has failed, it is tried again.
     Denied where the actor may not see the exam, or it was purged; Conflict `not_ready` while a
-    picture is being prepared, `changed` where something came in meanwhile.
+    picture is being prepared, `own_finding_first` where it would hold what the actor does not see
+    yet, `changed` where something came in meanwhile.
     """
     actor.require(Permission.STUDY_EXPORT)
     study = case.load(session, actor, study_id)
-    view = case.view_of(session, vault, actor, study, study_id, now)
+    view = case.view_of(session, vault, actor, study, study_id, now, with_others=False)
     if view.state.state in (State.RECEIVED, State.PREPARING):
         session.commit()
-        raise Conflict("not_ready", "The picture is still being prepared: a report can't be made.")
+        raise Conflict(
+            "not_ready", _("The picture is still being prepared: a report can't be made.")
+        )
+    if view.state.standing.is_hidden:
+        session.commit()
+        raise Conflict(
+            "own_finding_first",
+            _("A report holds what a colleague found. State your own finding first."),
+        )
     with_ai = with_ai and view.ai.is_visible
     basis = basis_of(view, with_ai=with_ai)
     known = _again(session, actor, study, basis, now)
@@ -162,9 +172,9 @@ def _add(
     session.refresh(study, with_for_update={"key_share": True})
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
-    view = case.view_of(session, vault, actor, study, study_id, now)
+    view = case.view_of(session, vault, actor, study, study_id, now, with_others=False)
     if basis_of(view, with_ai=with_ai) != basis:
-        raise Conflict("changed", "The case has changed just now. Ask for the report again.")
+        raise Conflict("changed", _("The case has changed just now. Ask for the report again."))
     report = Report(
         id=uuid4(),
         study_id=study.id,

@@ -1,6 +1,6 @@
 """The findings sentence of a case: a reader's own finding in words, never the AI result alone."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,19 +10,34 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Conflict
-from portal.models import AiShown, Finding, Instance, Reason, Review, Verdict
+from portal.languages import _, speaking
+from portal.models import (
+    AiShown,
+    Finding,
+    Instance,
+    ModelVersion,
+    Prediction,
+    Reason,
+    Review,
+    ReviewSeen,
+    Verdict,
+)
 from portal.reading.case import load
 from portal.sentences import phrases, team_templates, templates
 from portal.sentences.phrases import Measured, Stated
 from portal.studies import exams, reader_outlines, stored_results
+from portal.teams import ai_visibility
 from portal.teams.settings import settings_of
 
 
 def sentence(session: Session, actor: Actor, study_id: UUID, now: datetime) -> str:
-    """The sentence of the reader's newest finding of this case, with one audit row.
+    """The sentence of the reader's newest finding of this case in the team's language, with one
+    audit row.
 
-    A measurement is that of the newest outline by a reader; without one, the model's, where the
-    reader agreed with it and may see it. Conflict where the reader has stated nothing yet; Denied.
+    A measurement is that of the newest outline by a reader, of those that this one sees
+    (`blindness`); without one, that of the model's result beside which they stated the finding,
+    where they agreed with it, may see it, and it was not withdrawn since. Conflict where the reader
+    has stated nothing yet; Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
@@ -33,15 +48,17 @@ def sentence(session: Session, actor: Actor, study_id: UUID, now: datetime) -> s
         .limit(1)
     ).first()
     if review is None or review.finding is None:
-        raise Conflict("no_finding", "State your finding first: the sentence is made of that.")
+        raise Conflict("no_finding", _("State your finding first: the sentence is made of that."))
     pictures = exams.pictures(session, [study.id])[study.id]
-    sees_model = settings_of(session, study.team_id).ai_shown is not AiShown.NEVER
+    authors = ai_visibility.readings(session, [study.id]).authors(actor, study.id)
+    of_team = settings_of(session, study.team_id)
+    sees_model = of_team.ai_shown is not AiShown.NEVER
     stated = Stated(
         finding=review.finding,
         size=review.size,
         has_drain=review.reason is Reason.CHEST_DRAIN,
         is_poor=review.reason is Reason.POOR_IMAGE,
-        measured=_measured(session, pictures, review, sees_model),
+        measured=_measured(session, pictures, review, authors, sees_model=sees_model),
     )
     kind = phrases.kind_of(review.finding)
     template = team_templates.template_of(session, study.team_id, kind)
@@ -54,16 +71,24 @@ def sentence(session: Session, actor: Actor, study_id: UUID, now: datetime) -> s
         subject_id=review.id,
     )
     session.commit()
-    return templates.fill(template, phrases.phrases(stated))
+    with speaking(of_team.language):
+        return templates.fill(template, phrases.phrases(stated))
 
 
 def _measured(
-    session: Session, pictures: Sequence[Instance], review: Review, sees_model: bool
+    session: Session,
+    pictures: Sequence[Instance],
+    review: Review,
+    authors: Collection[UUID] | None,
+    *,
+    sees_model: bool,
 ) -> Measured | None:
     finding = review.finding
     if finding is None or not finding.is_positive:
         return None
-    newest = {one.instance_id: one for one in _outlines(session, pictures)}
+    # The oldest first, so that the newest of each picture comes last.
+    outlines = reader_outlines.versions(session, [row.id for row in pictures], authors)
+    newest = {one.instance_id: one for one in outlines}
     if newest:
         found = (
             phrases.measured_of(one.measurements, finding, "reader") for one in newest.values()
@@ -71,19 +96,27 @@ def _measured(
         return next((one for one in found if one is not None), None)
     if not sees_model or review.verdict is not Verdict.AGREE:
         return None
-    return _of_model(session, pictures, finding)
+    return _of_model(session, pictures, review, finding)
 
 
-def _outlines(session: Session, pictures: Sequence[Instance]) -> list[reader_outlines.OutlineView]:
-    """The versions of all pictures, the oldest first, so that the newest of each comes last."""
-    return reader_outlines.versions(session, [row.id for row in pictures])
-
-
-def _of_model(session: Session, pictures: Sequence[Instance], finding: Finding) -> Measured | None:
+def _of_model(
+    session: Session, pictures: Sequence[Instance], review: Review, finding: Finding
+) -> Measured | None:
+    """What was measured in the results that lay beside the finding."""
     by_id = {row.id: row for row in pictures}
-    predictions = exams.last_predictions(session, {row.study_id for row in pictures})
-    for picture_id, prediction in predictions.items():
-        found = stored_results.measurements(prediction, by_id[picture_id])
+    seen = session.scalars(
+        select(Prediction)
+        .join(ReviewSeen, ReviewSeen.prediction_id == Prediction.id)
+        .join(ModelVersion, ModelVersion.id == Prediction.model_id)
+        .where(
+            ReviewSeen.review_id == review.id,
+            Prediction.instance_id.in_(by_id),
+            ModelVersion.retracted_at.is_(None),
+        )
+        .order_by(Prediction.created, Prediction.id)
+    )
+    for prediction in seen:
+        found = stored_results.measurements(prediction, by_id[prediction.instance_id])
         measured = phrases.measured_of(found, finding, "model")
         if measured is not None:
             return measured

@@ -1,4 +1,5 @@
-"""What a findings sentence is made of: facts of a reader's finding, and their words.
+"""What a findings sentence is made of: facts of a reader's finding, and their words in the language
+that is spoken.
 
 Pure functions. A measurement is named with its method; nothing here is about a patient.
 """
@@ -7,26 +8,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from portal.languages import _, lazy, number_text
 from portal.models import Finding, SizeClass
 from portal.sentences.templates import Kind
 from portal.studies import stored_results
 
-_SIDES: Final = {Finding.RIGHT: "right", Finding.LEFT: "left"}
-_ZONES: Final = ("apical", "lateral", "basal")
-_SIZES: Final = {
-    SizeClass.BELOW_10: "estimated at below 10 % of the lung field",
-    SizeClass.FROM_10_TO_30: "estimated at 10–30 % of the lung field",
-    SizeClass.ABOVE_30: "estimated at above 30 % of the lung field",
-    SizeClass.UNKNOWN: "size not determined",
+# As they stand before "pneumothorax" in a sentence: other languages give them an ending.
+_SIDES: Final = {
+    Finding.RIGHT: lazy("right", context="sentence"),
+    Finding.LEFT: lazy("left", context="sentence"),
 }
-_LARGER: Final = " on the larger side"
-_DRAIN: Final = "A chest drain is in place."
-_QUALITY: Final = "Assessment is limited by the image quality."
-_OUTLINES: Final = {"reader": "the reader’s outline", "model": "the AI outline"}
+_ZONES: Final = {
+    "apical": lazy("apical", context="sentence"),
+    "lateral": lazy("lateral", context="sentence"),
+    "basal": lazy("basal", context="sentence"),
+}
+_SIZES: Final = {
+    SizeClass.BELOW_10: lazy("estimated at below 10 % of the lung field"),
+    SizeClass.FROM_10_TO_30: lazy("estimated at 10–30 % of the lung field"),
+    SizeClass.ABOVE_30: lazy("estimated at above 30 % of the lung field"),
+    SizeClass.UNKNOWN: lazy("size not determined"),
+}
+_DRAIN: Final = lazy("A chest drain is in place.")
+_QUALITY: Final = lazy("Assessment is limited by the image quality.")
+_METHODS: Final = {
+    "reader": lazy("measured by software on the reader’s outline"),
+    "model": lazy("measured by software on the AI outline"),
+}
 _SPACINGS: Final = {
-    "calibrated": "by calibrated pixel spacing",
-    "corrected": "corrected for magnification",
-    "detector": "at the detector",
+    "calibrated": lazy("by calibrated pixel spacing"),
+    "corrected": lazy("corrected for magnification"),
+    "detector": lazy("at the detector", context="sentence"),
 }
 
 
@@ -62,34 +74,41 @@ def kind_of(finding: Finding) -> Kind:
 
 
 def phrases(stated: Stated) -> dict[str, str]:
-    """The words for each placeholder, empty where there is nothing to say."""
+    """The words for each placeholder in the language spoken now, empty where there is nothing to
+    say.
+    """
     measured = stated.measured if stated.finding.is_positive else None
     return {
-        "side": _SIDES.get(stated.finding, ""),
+        "side": str(_SIDES.get(stated.finding, "")),
         "zones": zones(measured.zones) if measured else "",
         "size": _size(stated),
         "measurement": measurement(measured) if measured else "",
-        "drain": _DRAIN if stated.has_drain else "",
-        "quality": _QUALITY if stated.is_poor else "",
+        "drain": str(_DRAIN) if stated.has_drain else "",
+        "quality": str(_QUALITY) if stated.is_poor else "",
     }
 
 
 def zones(named: Sequence[str]) -> str:
     """'apical', 'apical and lateral', 'apical, lateral and basal'."""
-    known = [zone for zone in _ZONES if zone in named]
-    return " and ".join(filter(None, [", ".join(known[:-1]), *known[-1:]]))
+    known = [str(text) for zone, text in _ZONES.items() if zone in named]
+    if len(known) < 2:
+        return "".join(known)
+    return _("%(zones)s and %(last)s", zones=", ".join(known[:-1]), last=known[-1])
 
 
 def measurement(measured: Measured) -> str:
     """'greatest interpleural distance 18 mm (software, on the AI outline, at the detector)'."""
-    method = f"measured by software on {_OUTLINES[measured.outline]}"
+    method = str(_METHODS[measured.outline])
     if measured.distance_mm is not None:
         spacing = _SPACINGS.get(measured.spacing)
-        method += f", {spacing}" if spacing else ""
-        return f"greatest interpleural distance {_length(measured.distance_mm)} ({method})"
+        return _(
+            "greatest interpleural distance %(length)s (%(method)s)",
+            length=_length(measured.distance_mm),
+            method=f"{method}, {spacing}" if spacing else method,
+        )
     if measured.share is not None:
-        share = "under 1 %" if measured.share < 0.01 else f"{100 * measured.share:.0f} %"
-        return f"{share} of the area of the hemithorax ({method})"
+        share = _("under 1 %") if measured.share < 0.01 else f"{100 * measured.share:.0f} %"
+        return _("%(share)s of the area of the hemithorax (%(method)s)", share=share, method=method)
     return ""
 
 
@@ -116,10 +135,10 @@ def measured_of(
 def _size(stated: Stated) -> str:
     if stated.size is None or not stated.finding.is_positive:
         return ""
-    text = _SIZES[stated.size]
+    text = str(_SIZES[stated.size])
     is_larger = stated.finding is Finding.BOTH and stated.size is not SizeClass.UNKNOWN
-    return text + (_LARGER if is_larger else "")
+    return _("%(size)s on the larger side", size=text) if is_larger else text
 
 
 def _length(mm: float) -> str:
-    return f"{mm:.0f} mm" if mm >= 9.95 else f"{mm:.1f} mm"
+    return f"{number_text(mm, 0 if mm >= 9.95 else 1)} mm"

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
+from portal.languages import speaking
 from portal.models import Finding, Language, SentenceTemplate, SizeClass, Team
 from portal.sentences import phrases, templates
 from portal.sentences.phrases import Measured, Stated
@@ -65,7 +66,7 @@ def wording(session: Session, actor: Actor, team_id: UUID) -> Wording:
             text=text,
             is_own=kind.value in own,
             placeholders=templates.PLACEHOLDERS[kind],
-            examples=preview(kind, text),
+            examples=preview(kind, text, language),
         )
         for kind in Kind
         for text in [own.get(kind.value) or templates.default(language, kind)]
@@ -73,9 +74,10 @@ def wording(session: Session, actor: Actor, team_id: UUID) -> Wording:
     return Wording(team_id, team.name, language, lines)
 
 
-def preview(kind: Kind, text: str) -> list[str]:
+def preview(kind: Kind, text: str, language: Language) -> list[str]:
     """What a template makes of two findings: one with everything, one with nothing beside."""
-    return [templates.fill(text, phrases.phrases(stated)) for stated in _EXAMPLES[kind]]
+    with speaking(language):
+        return [templates.fill(text, phrases.phrases(stated)) for stated in _EXAMPLES[kind]]
 
 
 def change(

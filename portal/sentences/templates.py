@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from portal.errors import Invalid
+from portal.languages import _, lazy, speaking
 from portal.models import Language
 
 LENGTH: Final = 400
@@ -39,52 +40,69 @@ PLACEHOLDERS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
 )
 # What each must hold outside of square brackets: without the side a sentence would be dangerous.
 _NEEDED: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType({Kind.ONE_SIDE: ("side",)})
-_ENGLISH: Final[Mapping[Kind, str]] = MappingProxyType(
+_DEFAULTS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
-        Kind.ONE_SIDE: "{side}[ {zones}] pneumothorax[, {size}][, {measurement}].[ {drain}]"
-        "[ {quality}]",
-        Kind.BOTH_SIDES: "Bilateral[ {zones}] pneumothorax[, {size}][, {measurement}].[ {drain}]"
-        "[ {quality}]",
-        Kind.NONE: "No pneumothorax is seen.[ {drain}][ {quality}]",
-        Kind.UNSURE: "A pneumothorax can be neither confirmed nor excluded.[ {drain}][ {quality}]",
+        Kind.ONE_SIDE: lazy(
+            "{side}[ {zones}] pneumothorax[, {size}][, {measurement}].[ {drain}][ {quality}]"
+        ),
+        Kind.BOTH_SIDES: lazy(
+            "Bilateral[ {zones}] pneumothorax[, {size}][, {measurement}].[ {drain}][ {quality}]"
+        ),
+        Kind.NONE: lazy("No pneumothorax is seen.[ {drain}][ {quality}]"),
+        Kind.UNSURE: lazy(
+            "A pneumothorax can be neither confirmed nor excluded.[ {drain}][ {quality}]"
+        ),
     }
 )
-DEFAULTS: Final[Mapping[Language, Mapping[Kind, str]]] = MappingProxyType({Language.EN: _ENGLISH})
 
 
 def default(language: Language, kind: Kind) -> str:
-    """The text where a team has none of its own; in English where a language has none yet."""
-    return DEFAULTS.get(language, _ENGLISH)[kind]
+    """The text where a team has none of its own."""
+    with speaking(language):
+        return str(_DEFAULTS[kind])
 
 
 def check(kind: Kind, text: str) -> str:
     """The template, without spaces around it; Invalid with the reason why it can't be one."""
     found = text.strip()
     if not found:
-        raise Invalid("template", "A sentence needs a text.")
+        raise Invalid("template", _("A sentence needs a text."))
     if len(found) > LENGTH:
-        raise Invalid("template", f"At most {LENGTH} characters.")
+        raise Invalid("template", _("At most %(most)s characters.", most=LENGTH))
     if any(not one.isprintable() for one in found):
-        raise Invalid("template", "On one line, without characters that can’t be seen.")
+        raise Invalid("template", _("On one line, without characters that can’t be seen."))
     allowed = PLACEHOLDERS[kind]
     for name in _PLACE.findall(found):
         if name not in allowed:
-            listed = ", ".join(f"{{{one}}}" for one in allowed)
-            raise Invalid("template", f"There is no {{{name}}} here, only {listed}.")
+            listed = ", ".join(map(_braced, allowed))
+            raise Invalid(
+                "template",
+                _("There is no %(name)s here, only %(listed)s.", name=_braced(name), listed=listed),
+            )
     if any(one in _PLACE.sub("", found) for one in "{}"):
-        raise Invalid("template", "A brace is left open, or closed without a beginning.")
+        raise Invalid("template", _("A brace is left open, or closed without a beginning."))
     outside = _PART.sub("", found)
     if any(one in outside for one in "[]"):
-        raise Invalid("template", "Square brackets must be closed, and not lie in each other.")
+        raise Invalid("template", _("Square brackets must be closed, and not lie in each other."))
     for part in _PART.findall(found):
         if not _PLACE.search(part):
-            raise Invalid("template", "A part in square brackets needs a placeholder.")
+            raise Invalid("template", _("A part in square brackets needs a placeholder."))
     for name in _NEEDED.get(kind, ()):
-        if f"{{{name}}}" not in outside:
-            raise Invalid("template", f"{{{name}}} must be there, outside of square brackets.")
+        if _braced(name) not in outside:
+            raise Invalid(
+                "template",
+                _("%(name)s must be there, outside of square brackets.", name=_braced(name)),
+            )
     for name in set(_PLACE.findall(outside)) - set(_NEEDED.get(kind, ())):
-        raise Invalid("template", f"{{{name}}} may be empty: put it into square brackets.")
+        raise Invalid(
+            "template",
+            _("%(name)s may be empty: put it into square brackets.", name=_braced(name)),
+        )
     return found
+
+
+def _braced(name: str) -> str:
+    return f"{{{name}}}"
 
 
 def fill(template: str, phrases: Mapping[str, str]) -> str:

@@ -11,11 +11,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from portal.settings import allowed_hosts, secret_files
 from portal.settings.bucket import Bucket
 from portal.settings.declaration import MODEL, Names, OptionalPath, WholeNumber, YesOrNo, variable
+from portal.settings.dicom import Dicom
 from portal.settings.notifications import Smtp, Webhook
 from portal.settings.single_sign_on import SingleSignOn
 from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
 
 _SYSLOG: Final = re.compile(r"/[^\s]+|[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}")
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]{1,255}")
 _ANY: Final = 10**9
 _CENTURY: Final = 100 * 366  # days
 
@@ -36,6 +38,12 @@ def _backup_key(text: str) -> str:
 
 def _hosts(value: object) -> object:
     return allowed_hosts.parse(value) if isinstance(value, str) else value
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_ORIGIN.fullmatch, origins)):
+        raise ValueError("must be origins: https://name[:port], without a path")
+    return origins
 
 
 def _command(value: object) -> object:
@@ -270,6 +278,12 @@ class Variables(JobClock, BaseSettings):
         ge=20,
         le=2000,
     )
+    dicomweb_origins: Annotated[Names, AfterValidator(_origins)] = variable(
+        "PLEURA_DICOMWEB_ORIGINS",
+        (),
+        "Origins (https://viewer.example) of viewers whose pages may ask /dicomweb with their "
+        "user's token, separated by commas. None: no page of another origin may.",
+    )
     audit_anchor_file: OptionalPath = variable(
         "PLEURA_AUDIT_ANCHOR_FILE",
         None,
@@ -301,6 +315,7 @@ class Variables(JobClock, BaseSettings):
     )
     smtp: Smtp | None = None
     webhook: Webhook | None = None
+    dicom: Dicom | None = None
     model_hosts: Names = variable(
         "PLEURA_MODEL_HOSTS",
         (),

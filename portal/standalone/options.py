@@ -16,6 +16,7 @@ class Options:
     open_browser: bool = False
     render_workers: int = 1
     segment_workers: int = 1
+    dicom: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--render-workers", type=int, default=1, choices=range(1, 17), metavar="N")
     parser.add_argument("--segment-workers", type=int, default=1, choices=range(1, 17), metavar="N")
+    parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="listen for DICOM too, at PLEURA_DICOM_PORT (11112)",
+    )
 
 
 def options_of(parsed: argparse.Namespace) -> Options:

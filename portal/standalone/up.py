@@ -30,6 +30,7 @@ from worker.isolation import confinement, environment
 
 PORTS_TRIED = 10
 READY_SECONDS = 120.0
+DICOM_PORT = 11112
 # Secrets and addresses of the portal that no worker may have.
 NOT_FOR_WORKERS = (
     "DATABASE_URL",
@@ -239,6 +240,23 @@ class _Tree:
         self.supervisor.start(portal)
         self.supervisor.start(sweep)
         self._require(portal, READY_SECONDS)
+        if self.options.dicom:
+            self._start_dicom(variables, secrets)
+
+    def _start_dicom(self, variables: dict[str, str], secrets: list[int]) -> None:
+        port = self.settings.dicom.port if self.settings.dicom else DICOM_PORT
+        child = Child(
+            "dicom",
+            [sys.executable, "-m", "portal", "dicom-listener"],
+            {**variables, "PLEURA_DICOM_PORT": str(port)},
+            lambda: True,
+            layer=2,
+            grace_seconds=25.0,
+            pass_fds=secrets,
+        )
+        self.supervisor.start(child)
+        title = self.settings.dicom.ae_title if self.settings.dicom else "PLEURA"
+        _print_line(f"DICOM: {title} listens at port {port}; its nodes are under Teams")
 
     def _await_workers(self, workers: list[Child]) -> None:
         """Wait for the workers; without one the portal runs all the same, with a warning."""

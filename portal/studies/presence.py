@@ -5,13 +5,16 @@ matters. Workers report in `portal.jobs`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, exists, false, func, not_, or_, select
 from sqlalchemy.orm import Session
 
+from portal import readable_rows
 from portal.database import DatabaseTime
 from portal.models import Job, JobKind, JobState, MissingModel, ModelState, ModelVersion, Worker
+from portal.readable_rows import EVERYTHING, Readable
 from worker.contract.job import QUEUE_OF, kinds_of
 
 # A worker reports every 20 seconds; one that missed three is taken as absent.
@@ -36,6 +39,11 @@ class Presence:
 
     queues: frozenset[JobKind]
     lacks_model: bool
+
+
+def is_due(seconds: float = 0.0) -> ColumnElement[bool]:
+    """Whether a job may begin, or may for so many seconds: it is not put off until later."""
+    return or_(Job.not_before.is_(None), Job.not_before <= DatabaseTime(-seconds))
 
 
 def is_here() -> ColumnElement[bool]:
@@ -75,39 +83,65 @@ def present(session: Session) -> Presence:
     return Presence(queues, JobKind.SEGMENT in queues and not able)
 
 
-def has_idle_worker(session: Session, kind: JobKind) -> bool:
+def has_idle_worker(session: Session, kind: JobKind, jobs: Readable = EVERYTHING) -> bool:
     """Whether a worker of the queue that does this kind of job is there that could take one and
-    does not: it runs fewer than it can, and does not lack the model.
+    does not: it runs fewer than it can, and does not lack the model. `jobs`: what can be read.
     """
     queue = QUEUE_OF.get(kind, kind)
-    running = (
-        select(func.count())
-        .where(
-            Job.state == JobState.RUNNING,
-            Job.kind.in_(kinds_of(queue)),
-            Job.worker == Worker.name,
+    with jobs.parts(session) as parts:
+        running: Any = sum(
+            select(func.count())
+            .where(
+                Job.state == JobState.RUNNING,
+                Job.kind.in_(kinds_of(queue)),
+                Job.worker == Worker.name,
+                part,
+            )
+            .scalar_subquery()
+            for part in parts
         )
-        .scalar_subquery()
-    )
-    idle = exists().where(
-        Worker.queue == queue, is_here(), running < Worker.slots, not_(lacks_model())
-    )
-    return bool(session.scalar(select(idle)))
+        idle = exists().where(
+            Worker.queue == queue, is_here(), running < Worker.slots, not_(lacks_model())
+        )
+        return bool(session.scalar(select(idle)))
 
 
-def stalled_queues(session: Session) -> frozenset[JobKind]:
-    """The kinds of jobs of which one has waited for long although a worker could take it."""
-    late = {
-        kind: exists().where(
-            Job.kind == kind,
-            Job.state == JobState.QUEUED,
-            Job.queued_at < DatabaseTime(-STALLED),
-        )
-        for kind in QUEUE_OF
-    }
-    found = session.execute(select(*late.values())).one()
+def stalled_queues(session: Session, jobs: Readable = EVERYTHING) -> frozenset[JobKind]:
+    """The kinds of jobs of which one has waited for long although a worker could take it. `jobs`:
+    those that can be read.
+    """
+    with jobs.parts(session) as parts:
+        late = {
+            kind: or_(
+                false(),
+                *(
+                    exists().where(
+                        Job.kind == kind,
+                        Job.state == JobState.QUEUED,
+                        Job.queued_at < DatabaseTime(-STALLED),
+                        is_due(STALLED),
+                        part,
+                    )
+                    for part in parts
+                ),
+            )
+            for kind in QUEUE_OF
+        }
+        found = session.execute(select(*late.values())).one()
     return frozenset(
         kind
         for kind, waits in zip(late, found, strict=True)
-        if waits and has_idle_worker(session, kind)
+        if waits and has_idle_worker(session, kind, jobs)
     )
+
+
+def stalled_readable(session: Session) -> frozenset[JobKind]:
+    """The same of what can be read, beside the caller's transaction: where a job's page is damaged,
+    pages about other cases go on.
+    """
+    engine = session.get_bind().engine
+    if engine.dialect.name == "sqlite":  # a transaction that has met damage commits nothing
+        with Session(engine.execution_options(pleura_snapshot=True)) as own:
+            return readable_rows.around_damage(own, Job, partial(stalled_queues, own))[0]
+    find = partial(stalled_queues, session)
+    return readable_rows.around_damage(session, Job, find, keep_transaction=True)[0]

@@ -61,7 +61,7 @@ def newest(
 ) -> dict[UUID, Outline]:
     """The newest version of each picture's outline; pictures without one are left out.
 
-    `by`: only versions of these authors count, see `blindness.WaitingReads.authors`; None: all.
+    `by`: only versions of these authors count, see `blindness.Readings.authors`; None: all.
     """
     rows = session.scalars(
         select(Outline)

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from portal.models import (
     Addendum,
+    Arrival,
     BreakGlass,
     Communication,
     Instance,
@@ -20,6 +21,9 @@ from portal.models import (
 from portal.vault import NotReadable, Vault
 from worker.contract import facts as contract
 from xray_files import dates
+
+# Where the rows and columns of a picture run in the patient, by how its side marker stands.
+_ROWS_RUN: Final = {"usual": ["L", "F"], "mirrored": ["R", "F"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +114,35 @@ def open_picture_patient(vault: Vault, data_key: bytes, instance: Instance) -> P
     return Patient.of(json.loads(vault.open_(data_key, aad, instance.sealed_phi)))
 
 
+def open_picture_uids(
+    vault: Vault, data_key: bytes, instance: Instance
+) -> tuple[str, str, str] | None:
+    """The UIDs of study, series and picture in its own header; None where one is missing."""
+    if instance.sealed_phi is None:
+        raise NotReadable("the study was purged")
+    aad = f"instances:{instance.id}:phi"
+    phi: dict[str, str] = json.loads(vault.open_(data_key, aad, instance.sealed_phi))
+    study, series, sop = (phi.get(f"{name}_uid", "") for name in ("study", "series", "sop"))
+    return (study, series, sop) if study and series and sop else None
+
+
 def seal_facts(vault: Vault, data_key: bytes, instance_id: UUID, facts: dict[str, Any]) -> bytes:
     """What the render job found, for `instances.sealed_facts`."""
     data = json.dumps(facts, allow_nan=False).encode()
     return vault.seal(data_key, f"instances:{instance_id}:facts", data)
+
+
+def seal_arrival(vault: Vault, data_key: bytes, instance_id: UUID, facts: dict[str, Any]) -> bytes:
+    """By what the team's rules judged a picture when it arrived, for `arrivals.sealed_facts`."""
+    data = json.dumps(facts, allow_nan=False).encode()
+    return vault.seal(data_key, f"arrivals:{instance_id}:facts", data)
+
+
+def open_arrival(vault: Vault, data_key: bytes, arrival: Arrival) -> dict[str, Any]:
+    """By what the team's rules judged a picture when it arrived."""
+    aad = f"arrivals:{arrival.instance_id}:facts"
+    facts: dict[str, Any] = json.loads(vault.open_(data_key, aad, arrival.sealed_facts))
+    return facts
 
 
 def open_facts(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, Any] | None:
@@ -125,13 +154,21 @@ def open_facts(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, A
     return _with_plausible_spacing(facts)
 
 
-def open_facts_with_age(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, Any] | None:
-    """The facts for a job: of a file without a header, the age is that of what its sender typed."""
+def open_stated_facts(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, Any] | None:
+    """The facts for a job and for the viewer: of a file without a header, the age and the side are
+    those of what its sender typed. A mirrored picture has the patient's left at its left edge, so
+    that the model's side, and the letter beside the film, is the patient's.
+    """
     facts = open_facts(vault, data_key, instance)
-    if facts is None or instance.sealed_phi is None or facts.get("patient_age_years") is not None:
+    if facts is None or instance.sealed_phi is None:
         return facts
-    stated = dates.age(open_picture_patient(vault, data_key, instance).age)
-    return facts if stated is None else facts | {"patient_age_years": dates.in_years(stated)}
+    stated = open_picture_patient(vault, data_key, instance)
+    found = dict[str, Any]()
+    if facts.get("patient_age_years") is None and (age := dates.age(stated.age)) is not None:
+        found["patient_age_years"] = dates.in_years(age)
+    if not facts.get("orientation") and stated.side_marker in _ROWS_RUN:
+        found["orientation"] = _ROWS_RUN[stated.side_marker]
+    return facts | found
 
 
 def _with_plausible_spacing(facts: dict[str, Any]) -> dict[str, Any]:

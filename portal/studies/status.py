@@ -3,7 +3,7 @@ Owns the states and short results that lists and pages show. Nothing here is abo
 codes and the model's numbers.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -13,6 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.models import (
+    Arrival,
+    ArrivalRule,
     Band,
     Finding,
     Instance,
@@ -26,16 +28,19 @@ from portal.models import (
 from portal.studies import exams, presence, stored_results, verdicts
 from portal.studies.presence import Presence
 from portal.studies.verdicts import Standing, Unread
+from worker.contract.error_codes import ErrorCode
 
 # The jobs that a picture's result comes from.
 RESULT_JOBS: Final = (JobKind.RENDER, JobKind.SEGMENT)
-# What a picture waits for; `model`: workers are there, and none has the active model.
-Waiting = Literal["redis", "worker", "model"]
+# What a picture waits for; `model`: workers are there, and none has the active model; `off_peak`: a
+# rule has put its analysis off.
+Waiting = Literal["redis", "worker", "model", "off_peak"]
 
 
 class State(StrEnum):
-    """The states of a study in their order. `no_result` and `failed` mean: read unaided. `ready`:
-    its pictures are prepared, for who may not see what the AI found, and whether it has.
+    """The states of a study in their order. `no_result` (refused by the quality gate) and `failed`
+    mean: read unaided. `skipped`: a rule of the team keeps it without analysis. `ready`: its
+    pictures are prepared, for who may not see what the AI found, and whether it has.
     """
 
     RECEIVED = "received"
@@ -44,6 +49,7 @@ class State(StrEnum):
     ANALYSING = "analysing"
     DONE = "done"
     NO_RESULT = "no_result"
+    SKIPPED = "skipped"
     FAILED = "failed"
 
 
@@ -72,6 +78,7 @@ class PictureState:
     waiting_for: Waiting | None
     error_code: str | None
     result: Result | None
+    skipped_for: str = ""  # the reason of the rule that keeps it without analysis
 
     @property
     def is_settled(self) -> bool:
@@ -84,7 +91,8 @@ class StudyState:
     """The state of an exam, without anything about the patient.
 
     It is analysed until every picture is settled. Then it has a result if one picture has; it has
-    failed if none has and one could not be done; else there is no result. `result` is that of the
+    failed if none has and one could not be done; else there is no result, or it was skipped where a
+    rule keeps all of its pictures without analysis. `result` is that of the
     most suspicious picture, also while others are still waited for. `pictures` are in the order of
     their arrival. `reviewed` and `finding` are those of the verdict that stands (`standing`).
     `found_after_reading`: the model has found something in a picture that was read without it, so
@@ -103,6 +111,7 @@ class StudyState:
     found_after_reading: bool = False
     standing: Standing = verdicts.NOT_READ
     new_pictures: int = 0
+    skipped_for: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -132,7 +141,9 @@ class StudyState:
         return failed if failed < len(self.pictures) else 0
 
 
-_SETTLED: Final = (State.READY, State.DONE, State.NO_RESULT, State.FAILED)
+_SETTLED: Final = (State.READY, State.DONE, State.NO_RESULT, State.SKIPPED, State.FAILED)
+# The state of an exam whose pictures are all settled is the first of these that one of them has.
+_ENDS: Final = (State.DONE, State.FAILED, State.NO_RESULT, State.SKIPPED)
 # From the most suspicious to the least.
 _BANDS: Final = (Band.LIKELY, Band.POSSIBLE, Band.NONE_FOUND, None)
 
@@ -152,8 +163,10 @@ def of_studies(
     predictions = exams.last_predictions(session, ids)
     stated = verdicts.standings(session, ids)
     there = presence.present(session)
-    present = Presence(there.queues - presence.stalled_queues(session), there.lacks_model)
+    present = Presence(there.queues - presence.stalled_readable(session), there.lacks_model)
     pictures = exams.pictures(session, ids)
+    skipped = [i for i, of_it in jobs.items() if _is_skipped(of_it, predictions.get(i))]
+    reasons = _skipped_for(session, skipped)
     read = [row.id for study_id in stated for row in pictures[study_id]]
     unread = verdicts.NOTHING
     if read:
@@ -162,7 +175,11 @@ def of_studies(
         study_id: _combined(
             study_id,
             tuple(
-                _derive(row, jobs.get(row.id, {}), predictions.get(row.id), present) for row in rows
+                _derive(
+                    *(row, jobs.get(row.id, {}), predictions.get(row.id), present),
+                    reasons.get(row.id, ""),
+                )
+                for row in rows
             ),
             stated.get(study_id, verdicts.NOT_READ),
             unread,
@@ -170,6 +187,13 @@ def of_studies(
         for study_id, rows in pictures.items()
     }
     return {i: without_ai(state) if i in hidden else state for i, state in found.items()}
+
+
+def unreadable(study_id: UUID) -> StudyState:
+    """What is shown of a study whose row, or one of its picture's, can't be read."""
+    return StudyState(
+        study_id, State.FAILED, False, None, ErrorCode.RECORD_DAMAGED, result=None, reviewed=None
+    )
 
 
 def without_ai(state: StudyState) -> StudyState:
@@ -191,6 +215,7 @@ def without_ai(state: StudyState) -> StudyState:
         waiting_for=next(waiting, None),
         error_code=next(failed, state.error_code) if kept is State.FAILED else None,
         result=None,
+        skipped_for="",
         reviewed=unaided_verdict(state.reviewed),
         pictures=pictures,
         found_after_reading=False,
@@ -205,7 +230,14 @@ def unaided_verdict(verdict: Verdict | None) -> Verdict | None:
 
 def _unanalysed(picture: PictureState) -> PictureState:
     if picture.has_picture:
-        return replace(picture, state=State.READY, waiting_for=None, error_code=None, result=None)
+        return replace(
+            picture,
+            state=State.READY,
+            waiting_for=None,
+            error_code=None,
+            result=None,
+            skipped_for="",
+        )
     begun = picture.state in (State.RECEIVED, State.FAILED)
     return replace(picture, state=picture.state if begun else State.PREPARING, result=None)
 
@@ -233,11 +265,33 @@ def result_of(prediction: Prediction, picture: Instance) -> Result:
     )
 
 
+def _is_skipped(jobs: Mapping[JobKind, Job], prediction: Prediction | None) -> bool:
+    """Whether nothing follows on the preparation: a segment job is added with its end, unless a
+    rule keeps the picture without.
+    """
+    render = jobs.get(JobKind.RENDER)
+    is_prepared = render is not None and render.state is JobState.DONE
+    return is_prepared and JobKind.SEGMENT not in jobs and prediction is None
+
+
+def _skipped_for(session: Session, pictures: Collection[UUID]) -> dict[UUID, str]:
+    """The reasons of the rules that keep these pictures without analysis."""
+    if not pictures:
+        return {}
+    rows = session.execute(
+        select(Arrival.instance_id, ArrivalRule.reason)
+        .join(ArrivalRule, ArrivalRule.id == Arrival.rule_id)
+        .where(Arrival.instance_id.in_(pictures))
+    )
+    return dict(rows.all())  # a Result has keys(), which dict() would call
+
+
 def _derive(
     picture: Instance,
     jobs: dict[JobKind, Job],
     prediction: Prediction | None,
     present: Presence,
+    skipped_for: str,
 ) -> PictureState:
     render, segment = jobs.get(JobKind.RENDER), jobs.get(JobKind.SEGMENT)
     failed = next((j for j in (render, segment) if j and j.state is JobState.FAILED), None)
@@ -246,7 +300,9 @@ def _derive(
         state = State.FAILED
     elif prediction is not None:
         state = State.DONE if prediction.band is not None else State.NO_RESULT
-    elif segment is not None or render is None or render.state is JobState.DONE:
+    elif _is_skipped(jobs, prediction):
+        state = State.SKIPPED
+    elif segment is not None or render is None:
         state = State.ANALYSING
     else:
         state = State.PREPARING if render.state is JobState.RUNNING else State.RECEIVED
@@ -257,6 +313,7 @@ def _derive(
         waiting_for=_waiting_for(waiting, present) if failed is None else None,
         error_code=failed.error_code if failed else None,
         result=result_of(prediction, picture) if prediction is not None else None,
+        skipped_for=skipped_for if state is State.SKIPPED else "",
     )
 
 
@@ -273,7 +330,7 @@ def _combined(
         begun = State.PREPARING if State.PREPARING in found else State.RECEIVED
         state = State.ANALYSING if found & set(_SETTLED) else begun
     else:
-        state = next(one for one in (State.DONE, State.FAILED, State.NO_RESULT) if one in found)
+        state = next(one for one in _ENDS if one in found)
     open_ones = (picture for picture in pictures if not picture.is_settled)
     failed = (picture for picture in pictures if picture.state is State.FAILED)
     results = [picture.result for picture in pictures if picture.result is not None]
@@ -290,12 +347,17 @@ def _combined(
         found_after_reading=any(one.instance_id in unread.found_later for one in pictures),
         standing=standing,
         new_pictures=sum(one.instance_id in unread.new for one in pictures),
+        skipped_for=next((one.skipped_for for one in pictures if one.skipped_for), "")
+        if state is State.SKIPPED
+        else "",
     )
 
 
 def _waiting_for(job: Job | None, present: Presence) -> Waiting | None:
     if job is None:
         return None
+    if job.not_before is not None and job.rung_at is None:  # announced once its time has come
+        return "off_peak"
     if job.kind is JobKind.SEGMENT and present.lacks_model:
         return "model"
     if job.rung_at is None:

@@ -2,14 +2,14 @@
 
 A saved review is preliminary until its reader signs it. A signed one stands until another is
 signed: a later review that nobody has signed, a picture or a result that comes in afterwards
-changes nothing of it.
+changes nothing of it. Of reviews that nobody has signed the newest stands; but what a second
+reader stated does not before the second read has ended, by agreement or a third reader.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -21,23 +21,16 @@ from portal.models import (
     Prediction,
     Review,
     ReviewSeen,
+    SecondRead,
     Signature,
     Study,
     User,
     Verdict,
+    VerdictState,
 )
 from portal.studies import exams
 
 _FOUND: Final = (Band.LIKELY, Band.POSSIBLE)
-
-
-class VerdictState(StrEnum):
-    """How firmly the verdict on an exam stands. `amended`: signed again after a signature."""
-
-    AI_ONLY = "ai_only"
-    PRELIMINARY = "preliminary"
-    FINAL = "final"
-    AMENDED = "amended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +38,8 @@ class Standing:
     """The verdict that stands on an exam, with its author and the time of it.
 
     Without a review all but the state is empty. `at` is when it was signed, of a preliminary one
-    when it was saved. `is_newest`: no review was saved since, by anyone.
+    when it was saved. `is_newest`: no review was saved since, by anyone. `is_hidden`: who asks may
+    not see yet what was found, so finding and verdict are left out.
     """
 
     state: VerdictState = VerdictState.AI_ONLY
@@ -57,6 +51,7 @@ class Standing:
     finding: Finding | None = None  # those of a version before have none
     verdict: Verdict | None = None
     is_newest: bool = True
+    is_hidden: bool = False
 
     @property
     def is_signed(self) -> bool:
@@ -80,11 +75,14 @@ def standings(session: Session, ids: Collection[UUID]) -> dict[UUID, Standing]:
         .outerjoin(Signature, Signature.review_id == Review.id)
         .where(exams.is_of(ids))
         .order_by(Review.created)
-    )
+    ).all()
+    second = _open_second_reads(session, rows)
     found: dict[UUID, Standing] = {}
     newest: dict[UUID, UUID] = {}
     for review, author, signature, study_id in rows:
         newest[study_id] = review.id
+        if signature is None and (study_id, review.reader_id) in second and study_id in found:
+            continue
         before = found.get(study_id)
         if signature is not None or before is None or not before.is_signed:
             found[study_id] = _standing(review, author, signature)
@@ -92,6 +90,28 @@ def standings(session: Session, ids: Collection[UUID]) -> dict[UUID, Standing]:
         study_id: replace(one, is_newest=newest[study_id] == one.review_id)
         for study_id, one in found.items()
     }
+
+
+def _open_second_reads(session: Session, rows: Sequence[Any]) -> frozenset[tuple[UUID, UUID]]:
+    """Of these reviews, each with its exam: the exams whose second read has not ended though the
+    second finding is there, each with the second reader.
+    """
+    readers: dict[UUID, set[UUID]] = {}
+    of_review: dict[UUID, tuple[UUID, UUID]] = {}
+    for review, _author, _signature, study_id in rows:
+        readers.setdefault(study_id, set()).add(review.reader_id)
+        of_review[review.id] = study_id, review.reader_id
+    # Rows of no other exam are read: one in a damaged page would hide all others.
+    by_two = {i for i, found in readers.items() if len(found) > 1}
+    by_two |= {review.study_id for review, *_, study_id in rows if study_id in by_two}
+    if not by_two:
+        return frozenset()
+    query = select(SecondRead.second_review_id).where(
+        SecondRead.study_id.in_(by_two),
+        SecondRead.ended.is_(None),
+        SecondRead.second_review_id.is_not(None),
+    )
+    return frozenset(of_review[one] for one in session.scalars(query) if one in of_review)
 
 
 def _standing(review: Review, author: str, signature: Signature | None) -> Standing:

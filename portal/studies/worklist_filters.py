@@ -7,14 +7,26 @@ query stands as keyed digests.
 
 import base64
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Final, TypedDict
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, not_, or_, select, union
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    union,
+)
+from sqlalchemy.orm import Session, aliased
 
+from portal import readable_rows
 from portal.access import Actor
 from portal.models import (
     READ,
@@ -22,11 +34,14 @@ from portal.models import (
     Job,
     JobKind,
     JobState,
+    ModelVersion,
     ReadingClaim,
     SizeClass,
     Study,
     StudyName,
+    VerdictState,
 )
+from portal.readable_rows import Readable
 from portal.studies import patient_names
 from portal.studies.header_columns import folded
 from portal.studies.second_reads import blindness
@@ -36,11 +51,13 @@ from portal.vault import NotReadable, Vault
 # A query that begins so holds digests instead of what was typed.
 SEALED: Final = "~"
 _SEARCH: Final = "worklist:search"
+_MOST_MATCHES: Final = 1000  # of each kind in each part of a table that is read around damage
 
 
 SECOND_READ: Final = "second_read"
 MINE: Final = "mine"
 NOBODY: Final = "nobody"
+RETRACTED: Final = "retracted"
 # What is chosen as `days`: exams that arrived within so many.
 DAYS: Final = (1, 3, 7, 30)
 
@@ -50,16 +67,18 @@ class Asked(TypedDict, total=False):
 
     `state`: to_read, read, second_read (of which the actor may become the second reader) or one of
     `status.State`. `result`: positive, likely, possible, none_found or no_result. `side`: right,
-    left or both. `size`: a `SizeClass`, of the model's finding. `reader`: who read it last, an id
-    or `nobody`, or `mine`: read last or just now by the actor. `days`: one of `DAYS`. `query`: the
-    beginning of a case number, or a whole patient ID, accession number or family name (or one of
-    its words), also as `worklist.address_of` gives it.
+    left or both. `size`: a `SizeClass`, of the model's finding. `verdict`: a `VerdictState`, or
+    retracted: the result that stands for the exam is of a model whose results were withdrawn.
+    `reader`: who read it last, an id or `nobody`, or `mine`: read last or just now by the actor.
+    `days`: one of `DAYS`. `query`: the beginning of a case number, or a whole patient ID, accession
+    number or family name (or one of its words), also as `worklist.address_of` gives it.
     """
 
     state: str
     result: str
     side: str
     size: str
+    verdict: str
     reader: str
     days: str
     query: str
@@ -71,15 +90,20 @@ def filters(
     asked: Asked,
     now: datetime,
     visible: ColumnElement[bool] | None = None,
+    blind: ColumnElement[bool] | None = None,
+    matched: Collection[UUID] | None = None,
 ) -> list[ColumnElement[bool]]:
     """The conditions that a list's filters ask for. `visible`: of which exams the actor may see
-    what the AI found, None for all; of the others none is chosen by it.
+    what the AI found, None for all; of the others none is chosen by it. `blind`: which exams the
+    actor may become the second reader of, see `blindness.readable_second`. `matched`: what the
+    search finds, where it was looked up before (`readable_matches`).
     """
+    blind = blindness.may_become_second(actor) if blind is None else blind
     conditions = []
     of_ai = list[ColumnElement[bool]]()
     state = asked.get("state", "")
     if state == SECOND_READ:
-        conditions.append(blindness.may_become_second(actor))
+        conditions.append(blind)
     elif visible is not None and state in _OF_VISIBLE:
         conditions.append(_OF_VISIBLE[state](visible))
     elif state == State.READY:
@@ -93,24 +117,69 @@ def filters(
         of_ai.append(Study.side == asked["side"])
     if asked.get("size", "") in tuple(SizeClass):
         of_ai.append(Study.size == SizeClass(asked["size"]))
+    verdict = asked.get("verdict", "")
+    if verdict == RETRACTED:
+        of_ai.append(_retracted())
+    elif verdict in tuple(VerdictState):
+        conditions.append(_by_verdict(blind, VerdictState(verdict)))
     if of_ai:
         # A second reader chooses no exam by what the AI found in it.
-        all_but_blind = not_(blindness.may_become_second(actor))
-        conditions.append(all_but_blind if visible is None else visible)
+        conditions.append(not_(blind) if visible is None else visible)
     conditions += of_ai
     if asked.get("reader"):
-        conditions.append(_by_reader(actor, asked["reader"], now))
-    if asked.get("days", "") in map(str, DAYS):
-        conditions.append(Study.created >= now - timedelta(days=int(asked["days"])))
+        conditions.append(_by_reader(actor, blind, asked["reader"], now))
+    since = arrived_since(asked, now)
+    if since is not None:
+        conditions.append(Study.created >= since)
     query = asked.get("query", "").strip()
-    if query:
-        conditions.append(_matches(vault, actor.team_id, query))
+    if matched is not None:
+        conditions.append(Study.id.in_(matched))
+    elif query:
+        row = aliased(Study)
+        conditions.append(Study.id.in_(union(*_matches(vault, actor.team_id, query, row))))
     return conditions
 
 
-def _by_reader(actor: Actor, reader: str, now: datetime) -> ColumnElement[bool]:
+def readable_matches(session: Session, vault: Vault, actor: Actor, query: str) -> set[UUID]:
+    """What a search finds among the exams whose rows can be read: these are a part of all, for
+    where it has met damage. The session is rolled back.
+    """
+
+    def read(readable: Readable) -> set[UUID]:
+        with readable.parts(session) as parts:
+            return {
+                found
+                for part in parts
+                for wanted in _matches(vault, actor.team_id, query, Study)
+                for found in session.scalars(wanted.where(part).limit(_MOST_MATCHES))
+            }
+
+    session.rollback()
+    return readable_rows.around_damage(session, Study, read)[0]
+
+
+def arrived_since(asked: Asked, now: datetime) -> datetime | None:
+    """From when on the exams of a list arrived; None where it is not asked for."""
+    days = asked.get("days", "")
+    return now - timedelta(days=int(days)) if days in map(str, DAYS) else None
+
+
+def _by_verdict(blind: ColumnElement[bool], verdict: VerdictState) -> ColumnElement[bool]:
+    # As with its reader: to who may become its second reader, nobody has read an exam yet.
+    if verdict is VerdictState.AI_ONLY:
+        return or_(Study.verdict == verdict, blind)
+    return and_(Study.verdict == verdict, not_(blind))
+
+
+def _retracted() -> ColumnElement[bool]:
+    """Few models are: they are looked up first, and the exams' index has the model."""
+    return Study.model_id.in_(select(ModelVersion.id).where(ModelVersion.retracted_at.is_not(None)))
+
+
+def _by_reader(
+    actor: Actor, blind: ColumnElement[bool], reader: str, now: datetime
+) -> ColumnElement[bool]:
     # To who may become its second reader, nobody has read an exam yet.
-    blind = blindness.may_become_second(actor)
     if reader == NOBODY:
         return or_(Study.reader_id.is_(None), blind)
     if reader == MINE:
@@ -126,34 +195,36 @@ def _by_reader(actor: Actor, reader: str, now: datetime) -> ColumnElement[bool]:
         return false()
 
 
-def _matches(vault: Vault, team_id: UUID, query: str) -> ColumnElement[bool]:
-    """Whole numbers and family names only: what is sealed can't be searched in."""
+def _matches(vault: Vault, team_id: UUID, query: str, row: type[Study]) -> list[Select[UUID]]:
+    """Whole numbers and family names only: what is sealed can't be searched in. Each by its own
+    index: of an OR of them PostgreSQL would read the whole table.
+    """
     typed = query
     patients, accessions = set[str](), set[str]()
     if query.startswith(SEALED):
         patient, accession, hidden = (*query.removeprefix(SEALED).split("."), "", "")[:3]
         patients, accessions = {patient}, {accession}
         _, typed = _open_typed(vault, hidden)
-    for number in _spellings(typed):
+    for number in spellings(typed):
         patients.add(vault.lookup("patient_id", number))
         accessions.add(vault.lookup("accession", number))
-    row = aliased(Study)
     found = [
         select(row.id).where(row.team_id == team_id, row.patient_id_key.in_(patients)),
         select(row.id).where(row.team_id == team_id, row.accession_key.in_(accessions)),
     ]
     family = patient_names.searched(vault, typed)
     if family is not None:
-        found.append(select(StudyName.study_id).where(StudyName.key == family))
+        names = select(StudyName.study_id).where(StudyName.key == family)
+        # A row is read only where parts of the table are asked for.
+        found.append(select(row.id).where(row.id.in_(names)) if row is Study else names)
     numbers = _numbers(typed)
     if numbers is not None:
         here = func.coalesce(row.joined_into, row.id)
         found.append(select(here).where(row.case_number.between(*numbers)))
-    # Each by its own index: of an OR of them PostgreSQL would read the whole table.
-    return Study.id.in_(union(*found))
+    return found
 
 
-def _spellings(typed: str) -> set[str]:
+def spellings(typed: str) -> set[str]:
     """How a number may have been written when its digest was made: rows of the versions before
     have that of the number as it stands in the header.
     """
@@ -256,6 +327,9 @@ _BY_STATE: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {
         Study.is_without_result.is_(True),
         Study.band.is_(None),
         not_(or_(_failed(), _unfinished())),
+    ),
+    State.SKIPPED: lambda: and_(
+        Study.is_without_result.is_(False), Study.band.is_(None), not_(_unfinished()), _rendered()
     ),
     State.FAILED: lambda: and_(
         Study.is_without_result.is_(True),

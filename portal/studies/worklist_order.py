@@ -17,7 +17,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, bindparam, exists, func, not_, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from portal.database import DatabaseTime
 from portal.models import (
@@ -28,12 +28,15 @@ from portal.models import (
     Band,
     Instance,
     Job,
+    JobKind,
     JobState,
     Prediction,
     Review,
     ReviewSeen,
+    Signature,
     SizeClass,
     Study,
+    VerdictState,
 )
 from portal.studies import exams, status, stored_results, verdicts
 from portal.studies.locks import SHARED_KEY
@@ -57,8 +60,10 @@ _BEHIND: Final = 1e10
 MOST_PER_PAGE: Final = 200
 _FARTHEST: Final = 1e11  # weights lie within it
 # Made once, for these run with every result: a study's pictures, whether one of them was not seen
-# in a review, whether one of its jobs failed, and who wrote the last review.
+# in a review, how many are prepared and kept without analysis, whether one of its jobs failed, and
+# who wrote the last review.
 _OF_STUDY: Final = bindparam("study_id", type_=Study.id.type)
+_RENDER: Final = aliased(Job, name="render")
 _SEEN: Final = exists().where(ReviewSeen.instance_id == Instance.id)
 _LAST_READER: Final = (
     select(Review.reader_id)
@@ -67,18 +72,30 @@ _LAST_READER: Final = (
     .limit(1)
     .scalar_subquery()
 )
+_SIGNED: Final = exams.within(Signature.study_id, _OF_STUDY)
 _MARKS: Final = select(
     select(func.count())
     .select_from(Instance)
     .where(Instance.study_id == _OF_STUDY)
     .scalar_subquery(),
     exists().where(Instance.study_id == _OF_STUDY, not_(_SEEN)),
+    select(func.count())
+    .select_from(_RENDER)
+    .where(
+        _RENDER.study_id == _OF_STUDY,
+        _RENDER.kind == JobKind.RENDER,
+        _RENDER.state == JobState.DONE,
+        not_(exists().where(Job.instance_id == _RENDER.instance_id, Job.kind == JobKind.SEGMENT)),
+    )
+    .scalar_subquery(),
     exists().where(
         Job.study_id == _OF_STUDY,
         Job.kind.in_(status.RESULT_JOBS),
         Job.state == JobState.FAILED,
     ),
     _LAST_READER,
+    exists().where(_SIGNED),
+    exists().where(_SIGNED, Signature.before_id.is_not(None)),
 )
 
 
@@ -88,14 +105,15 @@ def place(session: Session, study_id: UUID) -> Study:
     Its place is that of its most suspicious picture. It is read once each of its pictures was seen
     in a review: one that comes later makes it unread again, and so does a pneumothorax that the
     model finds in a picture that was read without it. It is among those without a result, to be
-    read unaided, if one of its pictures failed or none of them has a result.
+    read unaided, if one of its pictures failed or none of those that are analysed has a result; not
+    so where a rule keeps all of them without analysis.
     The study's row is locked before anything is read: of two that place it at the same time, the
     later sees what the earlier has changed.
     """
     session.flush()
     study = session.get_one(Study, study_id, with_for_update=SHARED_KEY, populate_existing=True)
     marks = session.execute(_MARKS, {"study_id": study_id}).one()
-    pictures, has_unseen, has_failed, reader_id = marks
+    pictures, has_unseen, skipped, has_failed, reader_id, is_signed, is_amended = marks
     predictions = exams.last_predictions(session, [study_id])
     foremost = min(predictions.values(), key=status.suspicion, default=None)
     size = _size(session, foremost)  # all is read before anything is set: one UPDATE
@@ -104,13 +122,26 @@ def place(session: Session, study_id: UUID) -> Study:
     study.band = foremost.band if foremost else None
     study.side = foremost.side if foremost else None
     study.size, study.reader_id = size, reader_id
-    is_finished = foremost is not None and len(predictions) == pictures
+    study.model_id = foremost.model_id if foremost else None
+    study.verdict = _verdict(
+        is_read=reader_id is not None, is_signed=is_signed, is_amended=is_amended
+    )
+    is_finished = foremost is not None and len(predictions) + skipped == pictures
     study.is_without_result = bool(has_failed) or (is_finished and study.band is None)
     study.changed = DatabaseTime()
     study.rank, study.weight = _unread_place(study)
     if study.is_read:
         study.rank, study.weight = READ, -by_arrival(study.created)
     return study
+
+
+def _verdict(*, is_read: bool, is_signed: bool, is_amended: bool) -> VerdictState:
+    """As `verdicts.standings` has it: what was signed once stays signed, and what was signed again
+    amended.
+    """
+    if is_signed:
+        return VerdictState.AMENDED if is_amended else VerdictState.FINAL
+    return VerdictState.PRELIMINARY if is_read else VerdictState.AI_ONLY
 
 
 def _size(session: Session, found: Prediction | None) -> SizeClass | None:
@@ -178,8 +209,20 @@ class Place:
             found = cls(int(rank), float(weight), UUID(study_id))
         except ValueError:
             return None
-        is_known = POSITIVE <= found.rank <= _ARRIVAL and abs(found.weight) < _FARTHEST
+        # A time of arrival is none before 1970, which is a date in any case.
+        least = 0.0 if found.rank == _ARRIVAL else -_FARTHEST
+        is_known = POSITIVE <= found.rank <= _ARRIVAL and least <= found.weight < _FARTHEST
         return found if is_known else None
+
+    @classmethod
+    def by_arrival(cls, created: datetime, study_id: UUID) -> "Place":
+        """That of a study in a list by arrival."""
+        return cls(_ARRIVAL, by_arrival(created), study_id)
+
+    def lies_before(self, other: "Place", order: Order) -> bool:
+        """Whether it comes first of the two, in an order by arrival."""
+        own, its = (self.weight, self.study_id), (other.weight, other.study_id)
+        return its < own if order.falls else own < its
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +259,8 @@ def slice_of(
     """The page that follows the place `after`, or the one that ends at the place `before`; the
     first one without either. Read off the order's index from there on, however many come before.
     """
-    size = min(max(per_page, 1), MOST_PER_PAGE)
-    start, end = _of_order(order, after), _of_order(order, before)
+    size = size_of(per_page)
+    start, end = of_order(order, after), of_order(order, before)
     if end is not None:
         backwards = base.where(_beyond(order, end, backwards=True))
         rows = _rows(session, backwards, size, order, backwards=True)
@@ -252,11 +295,11 @@ def _rows(
 
 def _place(row: Any) -> str:
     if len(row) == 2:
-        return str(Place(_ARRIVAL, by_arrival(row.created), row.id))
+        return str(Place.by_arrival(row.created, row.id))
     return str(Place(row.rank, row.weight, row.id))
 
 
-def _of_order(order: Order, text: str) -> Place | None:
+def of_order(order: Order, text: str) -> Place | None:
     """The place that a text names, unless it is one of another order."""
     found = Place.of(text)
     is_of_it = found is not None and (found.rank == _ARRIVAL) is (order is not ORDER)
@@ -290,8 +333,8 @@ def numbered_page(
     """The ids of a page by its number, for programs that ask so, and its number and size as they
     are after clamping to `total` studies. It takes the longer the more come before it.
     """
-    size = min(max(per_page, 1), MOST_PER_PAGE)
-    number = min(max(page, 1), max(1, -(-total // size)))
+    size = size_of(per_page)
+    number = page_of(page, total, size)
     ids = session.scalars(
         base.with_only_columns(Study.id)
         .order_by(*_ordered(order))
@@ -299,3 +342,13 @@ def numbered_page(
         .offset((number - 1) * size)
     )
     return list(ids), number, size
+
+
+def size_of(per_page: int) -> int:
+    """How many studies a page holds where so many are asked for."""
+    return min(max(per_page, 1), MOST_PER_PAGE)
+
+
+def page_of(page: int, total: int, size: int) -> int:
+    """The number of a page of `total` studies where this one is asked for."""
+    return min(max(page, 1), max(1, -(-total // size)))

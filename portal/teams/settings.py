@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
+from portal.languages import lazy
 from portal.models import AiShown, Language, Team, TeamChoices
 from worker.contract.job import ADULT_YEARS
 
@@ -25,12 +26,25 @@ class Bounds:
     unit: str
 
 
+UNITS: Final = MappingProxyType(
+    {
+        "%": lazy("percent"),
+        "minutes": lazy("minutes"),
+        "hours": lazy("hours"),
+        "years": lazy("years"),
+        "hour": lazy("full hours"),
+    }
+)
+"""What the units of the bounds are called."""
+
 BOUNDS: Final = MappingProxyType(
     {
         "second_read_percent": Bounds(0, 100, "%"),
         "signing_minutes": Bounds(1, 600, "minutes"),
         "old_exam_hours": Bounds(1, 1_000_000, "hours"),
         "escalation_minutes": Bounds(1, 1440, "minutes"),
+        "off_peak_from": Bounds(0, 23, "hour"),
+        "off_peak_until": Bounds(0, 23, "hour"),
         "age_min": Bounds(0, ADULT_YEARS - 1, "years"),
     }
 )
@@ -48,6 +62,9 @@ class TeamSettings:
     age_min: from which age on, in years, pictures of under-18s are analysed; None: not at all.
     escalates: whether a critical finding that nobody has acknowledged goes on to the next on the
     rota after `escalation_minutes`, and so on.
+    names_on_board: whether admins see Dice and reading time of this team's readers with names.
+    off_peak_from, off_peak_until: the hours of the day, by the clock of the installation, in which
+    jobs run that a rule puts off; over midnight where the first is the later one.
     """
 
     ai_shown: AiShown = AiShown.WITH_PICTURE
@@ -58,6 +75,9 @@ class TeamSettings:
     escalates: bool = True
     escalation_minutes: int = 30
     language: Language = Language.EN
+    names_on_board: bool = False
+    off_peak_from: int = 20
+    off_peak_until: int = 6
 
 
 DEFAULTS: Final = TeamSettings()

@@ -7,12 +7,13 @@ call one function of the core, and render; what they need is `current_app.extens
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from flask import Flask, Request
+from flask import Flask, Request, Response
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -22,7 +23,16 @@ from portal.models import db
 from portal.services import Services
 from portal.settings import Settings, SettingsError
 from portal.studies import exams
-from portal.web.security import errors, guard, headers, request_log
+from portal.web import static_files
+from portal.web.security import (
+    cross_origin,
+    errors,
+    guard,
+    headers,
+    page_language,
+    request_log,
+)
+from portal.web.static_files import StaticFiles
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGES = (
@@ -35,10 +45,13 @@ _PAGES = (
     "admin.data",
     "admin.teams",
     "admin.rota",
+    "admin.rules.pages",
     "admin.notifications",
+    "admin.dicom_nodes",
     "admin.sentences",
     "admin.ai_models",
     "admin.performance",
+    "admin.drift",
     "clinic.model_card",
     "admin.audit_log",
     "clinic.emergency_access",
@@ -61,6 +74,8 @@ _PAGES = (
     "api.worker",
     "api.v1",
     "api.openapi",
+    "dicomweb.search",
+    "dicomweb.retrieval",
 )
 
 
@@ -81,9 +96,18 @@ class InMemoryRequest(Request):
 
 
 class Portal(Flask):
-    """The Flask application with its own kind of request."""
+    """The Flask application with its own kind of request, and its static files in memory."""
 
     request_class = InMemoryRequest
+
+    @cached_property
+    def static_files(self) -> StaticFiles:
+        """What the pages load."""
+        return StaticFiles(Path(self.root_path) / "static")
+
+    def send_static_file(self, filename: str) -> Response:
+        """Answer for the view that Flask makes of `static_folder`."""
+        return self.static_files.answer(filename)
 
 
 def create_app(
@@ -105,9 +129,12 @@ def create_app(
     db.init_app(app)
     Migrate(app, db, directory=str(database.MIGRATIONS))
     request_log.install(app, settings.log_level)
+    page_language.install(app)
+    cross_origin.install(app)
     guard.install(app)
     headers.install(app)
     errors.install(app)
+    static_files.install(app, app.static_files)
     for name in _PAGES:
         app.register_blueprint(import_module(f"portal.web.{name}").blueprint)
     guard.public(app.view_functions["static"])

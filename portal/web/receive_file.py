@@ -88,4 +88,4 @@ def _notified(arrivals: Iterator[zip_submission.Arrival]) -> Iterator[zip_submis
 
 def _notify(submitted: submission.Submitted) -> None:
     if submitted.job_id is not None:
-        sweeper.notify(db_session(), guard.services().broker, submitted.job_id, guard.now())
+        sweeper.notify(db_session(), guard.services().broker, submitted.job_id)

@@ -1,5 +1,7 @@
 // Conveniences of the sign-in and account pages; every form works without them.
 
+import { _ } from "./language.js";
+
 /** @param {string} selector  @returns {NodeListOf<HTMLButtonElement>} */
 function buttons(selector) { return document.querySelectorAll(selector); }
 
@@ -9,7 +11,7 @@ for (const button of buttons("[data-show]")) {
   button.addEventListener("click", () => {
     const shown = input.type === "text";
     input.type = shown ? "password" : "text";
-    button.textContent = shown ? "Show" : "Hide";
+    button.textContent = shown ? _("Show") : _("Hide");
     button.setAttribute("aria-pressed", String(!shown));
     input.focus();
   });
@@ -25,7 +27,7 @@ for (const button of buttons("[data-copy]")) {
     const source = /** @type {HTMLInputElement} */ (document.getElementById(button.dataset.copy));
     const items = [...source.querySelectorAll("li")].map((item) => item.textContent);
     await navigator.clipboard.writeText(items.length ? items.join("\n") : source.value ?? source.textContent);
-    label.textContent = "Copied";
+    label.textContent = _("Copied");
     setTimeout(() => { label.textContent = text; }, 2000);
   });
 }

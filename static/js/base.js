@@ -3,6 +3,7 @@
 
 import { watchSession } from "./session.js";
 import { startClock } from "./time.js";
+import { _ } from "./language.js";
 
 /** A part of the page. What it finds inside is HTML: nothing looks up SVG.
     @typedef {{
@@ -52,7 +53,7 @@ function wireTheme() {
   /** @type {NodeListOf<HTMLElement>} */
   const buttons = document.querySelectorAll("[data-theme-toggle]");
   for (const button of buttons) {
-    const show = () => { button.dataset.tip = `Theme: ${document.documentElement.dataset.theme}`; };
+    const show = () => { button.dataset.tip = document.documentElement.dataset.theme === "light" ? _("Theme: light") : _("Theme: dark"); };
     show();
     button.addEventListener("click", () => {
       const root = document.documentElement;

@@ -13,6 +13,7 @@ import { VIEWER_KEYS, viewerActions, wireButtons, wireKeys } from "./viewer/acti
 import { Readout } from "./viewer/readout.js";
 import { TOOLS, Tools } from "./viewer/tools.js";
 import { Viewer } from "./viewer/viewer.js";
+import { _ } from "./language.js";
 
 const KEYS = {
   ...VIEWER_KEYS,
@@ -46,6 +47,7 @@ let signing = null;
 let outline = null;
 /** @type {Beside | null} */
 let beside = null;
+let besideAsSeen = false;
 // What the server has sent of the parts that are fetched again, by their ids.
 /** @type {Map<string, string>} */
 const served = new Map();
@@ -81,6 +83,10 @@ function wireReview() {
     actions[name] = async () => {
       await outline?.editor.settled;
       if (outline && !(await outline.editor.mayLeave())) return;
+      if (viewer && !(await viewer.draft.mayLeave())) {
+        review?.say(_("Rulers or arrows are not stored. They are still here; leave again to discard them."));
+        return;
+      }
       if (!review || await review.mayLeave()) location.assign(link.href);
     };
     link.addEventListener("click", (event) => {
@@ -90,19 +96,25 @@ function wireReview() {
     });
   }
   if (!form) return;
-  review = new Review(form, refresh, async () => { await viewer?.draft.settled(); }, ({ is_new: isNew, review: id, drawn }) => {
+  const isDrawnStored = async () => !viewer || await viewer.draft.settled();
+  review = new Review(form, refresh, isDrawnStored, ({ is_new: isNew, review: id, drawn }) => {
     if (isNew && drawn.length) info.reviewed[id] = drawn;
   });
-  const critical = new Critical(() => ["right", "left", "both"].includes(review.known.stated.finding));
+  const critical = new Critical(
+    () => ["right", "left", "both"].includes(review.known.stated.finding),
+    (act) => review.afterSaves(act),
+    () => signing?.isSigning ? _("The case is being signed. Choose once more whether the finding is critical when that has ended.") : "",
+  );
   form.addEventListener("review-saved", (event) => critical.show(/** @type {CustomEvent} */ (event).detail));
   Object.assign(actions, critical.actions, { sentence: copySentence });
   // A finding is stated with the panel in view, and only once the case can be read.
   /** @param {() => void | Promise<unknown>} act */
   const withPanel = (act) => async () => {
     await outline?.editor.settled; // an outline that is being stored belongs to the finding
-    await viewer?.draft.settled(); // and so does what was drawn
+    await isDrawnStored(); // and so does what was drawn
     if (document.body.classList.contains("full-screen")) await actions.full();
-    if (!form.querySelector("fieldset").disabled) await act();
+    if (form.querySelector("fieldset").disabled) review.say(_("The picture is being prepared: there is nothing to state or to sign yet."));
+    else await act();
   };
   actions.agree = withPanel(() => review.agree());
   actions["agree-next"] = withPanel(async () => { if (await review.agree()) await actions.next(); });
@@ -112,6 +124,7 @@ function wireReview() {
   signing = new Signing(document.getElementById("sign"), review, {
     view: () => viewer && { pictures: [viewer.state(), beside?.state()].filter(Boolean) },
     seeAgain: refresh,
+    isDrawnStored,
   });
   actions.sign = withPanel(() => signing.sign());
   actions["sign-next"] = withPanel(async () => { if (await signing.sign()) await actions.next(); });
@@ -122,18 +135,18 @@ function wireReview() {
   };
   actions.comment = withPanel(() => field(form, "comment").focus());
   actions.details = withPanel(() => (field(form, "size").disabled ? field(form, "reason") : field(form, "size")).focus());
-  addEventListener("beforeunload", (event) => { if (review.isOpen || signing.isOpen) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (review.isOpen || signing.isOpen || viewer?.draft.isOpen) event.preventDefault(); });
 }
 
 /** Why no finding can be saved yet, "" where nothing is in the way. */
 function hindrance() {
-  if (outline?.editor.isOpen) return "Finish the outline first: E stores it.";
-  if (!info.pixels) return info.final ? "" : "The picture is being prepared.";
-  if (failed.pixels) return "The full picture has not been loaded, so no finding can be saved.";
-  if (film.dataset.depth !== "full") return "The picture is being loaded.";
+  if (outline?.editor.isOpen) return _("Finish the outline first: E stores it.");
+  if (!info.pixels) return info.final ? "" : _("The picture is being prepared.");
+  if (failed.pixels) return _("The full picture has not been loaded, so no finding can be saved.");
+  if (film.dataset.depth !== "full") return _("The picture is being loaded.");
   if (!Threshold.wanted(info, panel) || failed.overlayWaived) return "";
-  if (failed.overlay) return "The AI outline has not been loaded. Try again, or read without it.";
-  return film.dataset.overlay === "ready" ? "" : "The AI outline is being drawn.";
+  if (failed.overlay) return _("The AI outline has not been loaded. Try again, or read without it.");
+  return film.dataset.overlay === "ready" ? "" : _("The AI outline is being drawn.");
 }
 
 function judge() { review?.hinder(hindrance()); }
@@ -142,9 +155,9 @@ function showPreview() {
   if (!info.preview || film.querySelector(".film-preview")) return;
   const image = document.createElement("img");
   image.className = "film-preview fade-in";
-  image.alt = "Chest X-ray";
+  image.alt = _("Chest X-ray");
   image.src = info.preview;
-  film.querySelector(".film-stage").prepend(image);
+  film.querySelector(".film-picture").after(image);
 }
 
 function startViewer() {
@@ -176,6 +189,12 @@ function startViewer() {
   });
   Object.assign(actions, beside.actions);
   viewer.addEventListener("annotated", () => review?.drew());
+  viewer.addEventListener("drawn-elsewhere", () => {
+    review?.drew();
+    trouble("drawn", _("Rulers or arrows were changed in another window. What was drawn in both is shown here now."), { [_("Close")]: () => {} });
+  });
+  viewer.addEventListener("drawn-refused", (event) => trouble("drawn", /** @type {CustomEvent} */ (event).detail));
+  viewer.addEventListener("lost", loadPixels);
   wireButtons(film, actions, KEYS);
   wireButtons(panel, actions, KEYS);
   panel.addEventListener("input", (event) => {
@@ -219,7 +238,7 @@ async function loadPixels() {
     await viewer.loadPixels(info.pixels, bar);
   } catch {
     failed.pixels = true;
-    trouble("pixels", "The full picture could not be loaded; this is the preview.", { "Try again": loadPixels });
+    trouble("pixels", _("The full picture could not be loaded; this is the preview."), { [_("Try again")]: loadPixels });
   }
   bar(1);
   showAsSeen();
@@ -228,7 +247,11 @@ async function loadPixels() {
 
 // A page that shows a case as it was signed: the view of then, once what it is made of is there.
 function showAsSeen() {
-  if (info.seen) viewer.restore(info.seen);
+  if (!info.seen) return;
+  const { beside: other, ...own } = info.seen;
+  viewer.restore(own);
+  if (other && !besideAsSeen) beside.restore(other);
+  besideAsSeen = true;
 }
 
 async function startThreshold() {
@@ -252,9 +275,9 @@ async function startThreshold() {
   } catch {
     threshold = viewer.threshold = null;
     failed.overlay = true;
-    trouble("layer", "The AI overlay could not be loaded.", {
-      "Try again": startThreshold,
-      ...(review && { "Read without it": () => { failed.overlayWaived = true; judge(); } }),
+    trouble("layer", _("The AI overlay could not be loaded."), {
+      [_("Try again")]: startThreshold,
+      ...(review && { [_("Read without it")]: () => { failed.overlayWaived = true; judge(); } }),
     });
   }
   judge();
@@ -296,7 +319,7 @@ function live() {
       known = signature;
     }
     return info.final ? null : 1500;
-  }, 800, (failures) => trouble("offline", failures > 1 ? "The portal cannot be reached; the result will appear later." : ""));
+  }, 800, (failures) => trouble("offline", failures > 1 ? _("The portal cannot be reached; the result will appear later.") : ""));
 }
 
 async function refresh() {

@@ -1,6 +1,7 @@
 // While a case is open, colleagues see who reads it: the mark is renewed as long as the page is there.
 
 import { csrfToken } from "./base.js";
+import { language } from "./language.js";
 
 /** Who reads the case: /studies/ID/claim.
     @typedef {{ mine: boolean, reader: string, since: string, again_ms: number }} Claim */
@@ -20,7 +21,7 @@ function post(url) {
 function show(claim) {
   isMine = claim.mine;
   const name = place.querySelector("bdi");
-  const since = new Date(claim.since).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const since = new Date(claim.since).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
   if (!claim.mine && (place.hidden || name.textContent !== claim.reader)) {
     name.textContent = claim.reader;
     place.querySelector("span").textContent = since;

@@ -2,6 +2,7 @@
 // Without script, or in a browser without passkeys, the forms stay hidden and people use codes.
 
 import { csrfToken } from "./base.js";
+import { _ } from "./language.js";
 
 // What the server asks for: as the browser wants it, but its bytes are text.
 /** @template T @typedef {Omit<T, "id"> & { id: string }} WithId */
@@ -96,7 +97,7 @@ function wire(form) {
       if (form.dispatchEvent(new Event("passkey", { bubbles: true, cancelable: true }))) form.submit();
     } catch (problem) {
       const cancelled = problem instanceof DOMException; // cancelled, timed out, or no such passkey here
-      error.textContent = (!cancelled && problem instanceof Error && problem.message) || "No passkey was used. Try again, or use a code.";
+      error.textContent = (!cancelled && problem instanceof Error && problem.message) || _("No passkey was used. Try again, or use a code.");
       error.hidden = false;
       for (const button of buttons) button.disabled = false;
     }

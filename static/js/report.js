@@ -1,6 +1,7 @@
 // A report is asked for without leaving the page; its part of the page is renewed until it is made.
 
 import { csrfToken } from "./base.js";
+import { _ } from "./language.js";
 import { getJson, poll, swap } from "./poll.js";
 import { refreshTimes } from "./time.js";
 
@@ -22,7 +23,7 @@ async function renew() {
   panel.toggleAttribute("data-waiting", fresh.hasAttribute("data-waiting"));
   swap(panel, fresh);
   refreshTimes(panel);
-  if (was === "report-make") document.getElementById("report-make").focus();
+  if (was && panel.contains(document.getElementById(was))) document.getElementById(was).focus();
   return fresh.hasAttribute("data-waiting");
 }
 
@@ -38,29 +39,31 @@ function await_() {
   }, pause);
 }
 
-/** @param {HTMLFormElement} form */
+/** @param {HTMLFormElement} form of the report, or of the DICOM objects of one */
 async function make(form) {
-  const button = /** @type {HTMLButtonElement} */ (document.getElementById("report-make"));
+  const button = /** @type {HTMLButtonElement} */ (form.querySelector("button[type=submit]"));
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
-  say("The report is being made.");
+  const isReport = form.dataset.asks !== "objects";
+  say(isReport ? _("The report is being made.") : _("The DICOM objects are being made."));
   try {
     const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json" };
     const response = await fetch(form.action, { method: "POST", headers });
     if (response.status === 401 || response.redirected) {
       document.dispatchEvent(new Event("session-lost"));
-      throw new Error("Your session has ended: sign in again, then ask for the report again.");
+      throw new Error(_("Your session has ended: sign in again, then ask again."));
     }
     if (!response.ok) {
       const answer = await response.json().catch(() => ({}));
-      throw new Error(answer.detail || answer.title || "The report could not be asked for.");
+      throw new Error(answer.detail || answer.title || _("This could not be asked for."));
     }
     if (await renew()) await_();
   } catch (error) {
     const offline = error instanceof TypeError || !(error instanceof Error);
-    say(offline ? "The portal does not answer. Ask for the report again." : error.message);
+    say(offline ? _("The portal does not answer. Ask again.") : error.message);
   }
-  document.getElementById("report-make").removeAttribute("aria-disabled");
+  button.removeAttribute("aria-disabled");
+  document.getElementById("report-make")?.removeAttribute("aria-disabled");
 }
 
 if (panel) {

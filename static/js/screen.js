@@ -2,6 +2,7 @@
 // Squares of 5 % on 0 % and of 100 % on 95 % as in the AAPM's TG18-QC (OR-03, 2005); their corners are drawn by lot.
 
 import { greys } from "./viewer/pattern.js";
+import { _, numberText } from "./language.js";
 
 const CORNERS = ["top_left", "top_right", "bottom_left", "bottom_right"];
 
@@ -33,8 +34,9 @@ function draw() {
   field("light_at").value = CORNERS[places.light];
   field("width").value = String(Math.round(screen.width * ratio));
   field("height").value = String(Math.round(screen.height * ratio));
+  const size = { width: field("width").value, height: field("height").value, ratio: numberText(ratio) };
   document.getElementById("screen-size").textContent =
-    `${field("width").value} × ${field("height").value} pixels${Number.isInteger(ratio) ? "" : `, scaled by ${ratio}: lines may look uneven`}`;
+    Number.isInteger(ratio) ? _("%(width)s × %(height)s pixels", size) : _("%(width)s × %(height)s pixels, scaled by %(ratio)s: lines may look uneven", size);
 }
 
 new ResizeObserver(draw).observe(canvas.parentElement);

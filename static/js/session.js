@@ -2,6 +2,7 @@
 // when it has ended the page is hidden until the same person signs in again in its place.
 
 import { csrfToken } from "./base.js";
+import { _ } from "./language.js";
 
 const TURN = 5000;          // ms between two looks at the clock
 const ASK_EVERY = 60_000;   // the portal is asked this often: the session may be ended from elsewhere
@@ -70,9 +71,9 @@ function accept(state) {
 // In steps, so that a screen reader does not announce every few seconds.
 /** @param {number} ms */
 function timeLeft(ms) {
-  if (ms > 75_000) return "2 minutes";
-  if (ms > 45_000) return "1 minute";
-  return ms > 20_000 ? "30 seconds" : "a few seconds";
+  if (ms > 75_000) return _("2 minutes");
+  if (ms > 45_000) return _("1 minute");
+  return ms > 20_000 ? _("30 seconds") : _("a few seconds");
 }
 
 function warn() {
@@ -82,8 +83,8 @@ function warn() {
   if (due) {
     const whole = wholeEnd <= idleEnd;
     const text = whole
-      ? `Your session ends in ${timeLeft(left)}, as every session does. Save what you write; then sign in again here.`
-      : `Your session ends in ${timeLeft(left)}, because nothing was done.`;
+      ? _("Your session ends in %(time)s, as every session does. Save what you write; then sign in again here.", { time: timeLeft(left) })
+      : _("Your session ends in %(time)s, because nothing was done.", { time: timeLeft(left) });
     const line = place.querySelector("p");
     if (line.textContent !== text) line.textContent = text;
     place.querySelector("button").hidden = whole;
@@ -113,7 +114,7 @@ function cover() {
   if (isHidden) return;
   isHidden = true;
   title = document.title;
-  document.title = "Signed out · Pleura";
+  document.title = _("Signed out · Pleura");
   document.documentElement.classList.add("signed-out");
   warn();
   if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
@@ -159,13 +160,13 @@ function renameIds(root) {
 async function openForm(address, sent = null) {
   report("");
   const response = await fetch(address, { method: sent ? "POST" : "GET", body: sent, cache: "no-store" }).catch(/** @returns {null} */ () => null);
-  if (!response) { report("The portal cannot be reached. Try again."); return; }
+  if (!response) { report(_("The portal cannot be reached. Try again.")); return; }
   const isPage = response.headers.get("Content-Type")?.startsWith("text/html");
   const page = isPage ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
   const column = page?.querySelector("main .solo");
   if (!column || response.status >= 500) { // signed in, or something went wrong
     await ask("GET");
-    if (isHidden) report("Signing in here did not work. Reload the page.");
+    if (isHidden) report(_("Signing in here did not work. Reload the page."));
     else channel?.postMessage("changed");
     return;
   }

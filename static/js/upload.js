@@ -5,6 +5,7 @@ import { csrfToken, isTyping, keyOf, renewToken } from "./base.js";
 import { filesOf } from "./upload/dropped.js";
 import { FileRow, FollowedRow } from "./upload/row.js";
 import { getJson, poll } from "./poll.js";
+import { _, ngettext, numberText } from "./language.js";
 
 /** A file of a ZIP: `detail` says why it was refused.
     @typedef {import("./upload/row.js").Received & {
@@ -36,7 +37,7 @@ function add(files) {
     rows.push(row);
     const zip = isZip(file);
     const [most, mb] = zip ? [form.dataset.maxArchiveBytes, form.dataset.maxArchiveMb] : [form.dataset.maxBytes, form.dataset.maxMb];
-    if (file.size > Number(most)) { row.refuse(`The file is larger than ${mb} MB.`); noteTurnedAway(row, "too_large"); }
+    if (file.size > Number(most)) { row.refuse(_("The file is larger than %(megabytes)s MB.", { megabytes: mb })); noteTurnedAway(row, "too_large"); }
     else enqueue(row);
   }
   form.classList.toggle("busy", rows.length > 0);
@@ -96,19 +97,19 @@ async function send(row) {
     if (answer.status === 400 && answer.body?.code === "csrf" && turn === 0 && await renewToken()) continue;
     if (answer.status === 401) {
       document.dispatchEvent(new Event("session-lost"));
-      row.lost("You were signed out. Sign in again, then retry.");
+      row.lost(_("You were signed out. Sign in again, then retry."));
       return;
     }
     const again = [0, 429, 502, 503, 504].includes(answer.status) && turn < TRIES.length;
     if (!again) {
-      if (answer.status === 0) row.lost("The portal cannot be reached.");
-      else if (answer.status >= 500 || answer.status === 429) row.lost(answer.body?.detail || "The portal cannot accept uploads at the moment.");
-      else row.refuse(answer.body?.detail || "The file was refused.");
+      if (answer.status === 0) row.lost(_("The portal cannot be reached."));
+      else if (answer.status >= 500 || answer.status === 429) row.lost(answer.body?.detail || _("The portal cannot accept uploads at the moment."));
+      else row.refuse(answer.body?.detail || _("The file was refused."));
       if (answer.status === 429) noteTurnedAway(row, "quota");
       if (answer.status === 413 && !NOTED.includes(answer.body?.code)) noteTurnedAway(row, "too_large");
       return;
     }
-    row.pause(answer.status === 0 ? "No connection, trying again …" : "The portal is busy, trying again …");
+    row.pause(answer.status === 0 ? _("No connection, trying again …") : _("The portal is busy, trying again …"));
     await new Promise((go) => setTimeout(go, TRIES[turn]));
   }
 }
@@ -154,15 +155,15 @@ function summary() {
   /** @param {string[]} states */
   const count = (...states) => rows.filter((row) => states.includes(row.state)).length;
   const files = rows.length - count("unpacked");
-  const parts = [`${files} file${files === 1 ? "" : "s"}`];
-  /** @param {number} number  @param {string} text */
-  const addPart = (number, text) => { if (number) parts.push(`${number} ${text}`); };
-  addPart(count("waiting", "sending"), "in progress");
-  addPart(count("received", "done"), "received");
-  addPart(count("known"), "already known");
-  addPart(count("refused"), "refused");
-  addPart(count("skipped"), "skipped");
-  addPart(count("lost"), "not sent");
+  const parts = [ngettext("%(num)s file", "%(num)s files", files)];
+  /** @param {number} number  @param {string} text  `%(count)s` in it is the number */
+  const addPart = (number, text) => { if (number) parts.push(text.replace("%(count)s", numberText(number))); };
+  addPart(count("waiting", "sending"), _("%(count)s in progress"));
+  addPart(count("received", "done"), _("%(count)s received"));
+  addPart(count("known"), _("%(count)s already known"));
+  addPart(count("refused"), _("%(count)s refused"));
+  addPart(count("skipped"), _("%(count)s skipped"));
+  addPart(count("lost"), _("%(count)s not sent"));
   document.getElementById("sum").hidden = rows.length === 0;
   const text = parts.join(" · ");
   const place = document.getElementById("sum-text");
@@ -176,7 +177,7 @@ const live = poll(async () => {
   for (const row of open) if (answer.rows[row.id]) row.show(answer.rows[row.id]);
   summary();
   return 1500;
-}, 1000, (failures) => trouble(failures > 1 ? "The portal cannot be reached; results will appear later." : ""));
+}, 1000, (failures) => trouble(failures > 1 ? _("The portal cannot be reached; results will appear later.") : ""));
 
 /** @param {string} text */
 function trouble(text) {
@@ -212,7 +213,13 @@ function wireChoosing() {
 function wireStated() {
   const fields = /** @type {NodeListOf<HTMLInputElement | HTMLSelectElement>} */ (document.querySelectorAll("#stated input, #stated select"));
   const clear = /** @type {HTMLButtonElement} */ (document.getElementById("clear-stated"));
-  const look = () => { clear.hidden = ![...fields].some((field) => field.value); };
+  const [id, name] = fields;
+  // Seen also where the fields are folded away: what is typed goes with the next patient's files, too.
+  const look = () => {
+    clear.hidden = ![...fields].some((field) => field.value);
+    document.getElementById("stated-now").textContent = [id.value, name.value].filter(Boolean).join(" · ");
+  };
+  look();
   document.getElementById("stated").addEventListener("input", look);
   clear.addEventListener("click", () => { for (const field of fields) field.value = ""; look(); fields[0].focus(); });
 }

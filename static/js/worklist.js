@@ -2,7 +2,8 @@
 
 import { getJson, poll, swap } from "./poll.js";
 import { wireListKeys } from "./list_keys.js";
-import { refreshTimes } from "./time.js";
+import { encloseUpdates, refreshTimes } from "./time.js";
+import { _, language, ngettext } from "./language.js";
 
 /** What has changed: /worklist/state, and an event of /worklist/events.
     @typedef {{ rows: Record<string, CaseState>, counts: string, notices?: string, critical?: string, arrived: number }} Changes */
@@ -60,7 +61,7 @@ function replaceIfChanged(place, html) {
 /** @param {number} more  new cases since the page was made */
 function announce(more) {
   newCases.hidden = more <= 0;
-  newCases.querySelector("span").textContent = `${more.toLocaleString("en-US")} new case${more === 1 ? "" : "s"} – show`;
+  newCases.querySelector("span").textContent = ngettext("%(num)s new case – show", "%(num)s new cases – show", more);
 }
 
 /** @param {() => void} change  during which the row under the pointer or with the focus stays where it is */
@@ -68,8 +69,19 @@ function inPlace(change) {
   const row = list?.querySelector(".case:hover") ?? list?.querySelector(".case:focus-within");
   const before = row?.getBoundingClientRect().top;
   change();
-  if (row) scrollBy({ top: row.getBoundingClientRect().top - before, behavior: "instant" });
+  if (!row) return;
+  const moved = () => row.getBoundingClientRect().top - before;
+  if (moved() > 0) document.body.style.minHeight = `${innerHeight + scrollY + moved()}px`; // a short list can't be scrolled
+  scrollBy({ top: moved(), behavior: "instant" });
+  // Above a list at its beginning there is nothing to scroll to: the gap stays until the pointer has left.
+  // Margins collapse, so what it comes to is looked at once more.
+  for (let i = 0; i < 2 && moved() < 0; i += 1) {
+    list.style.marginTop = `${parseFloat(getComputedStyle(list).marginTop) - moved()}px`;
+  }
 }
+
+encloseUpdates(inPlace);
+list?.addEventListener("pointerleave", () => { list.style.marginTop = ""; });
 
 // The ages in it go on by themselves: only another list of findings is shown anew.
 /** @param {string} html */
@@ -89,8 +101,8 @@ function show(changes) {
     for (const [id, row] of Object.entries(changes.rows)) update(id, row);
     if (changes.notices !== undefined) replaceIfChanged(notices, changes.notices);
     if (changes.critical !== undefined) showCritical(changes.critical);
+    replaceIfChanged(counts, changes.counts);
   });
-  replaceIfChanged(counts, changes.counts);
   announce(changes.arrived);
 }
 
@@ -106,16 +118,19 @@ async function ask() {
 let stream = null;
 
 function listen() {
-  if (!newCases.dataset.streamUrl || document.hidden) return;
+  if (!newCases.dataset.streamUrl || document.hidden || isSignedOut()) return;
   stream?.close();
   stream = new EventSource(`${newCases.dataset.streamUrl}&ids=${shown.join(",")}`);
   stream.onopen = () => { isStreaming = true; polling.now(); };
   stream.onmessage = (event) => show(JSON.parse(event.data));
+  stream.addEventListener("ended", () => { stopListening(); polling.now(); }); // polling asks for the sign-in
   stream.onerror = () => {
     if (isStreaming) { isStreaming = false; polling.now(); } // shows it where the session has ended
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 30_000);
   };
 }
+
+function isSignedOut() { return document.documentElement.classList.contains("signed-out"); }
 
 function stopListening() {
   stream?.close();
@@ -146,8 +161,8 @@ wireListKeys({
 wireFilters();
 const polling = poll(ask, 1500, (failures) => {
   const place = document.getElementById("offline");
-  const since = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  if (failures === 2) place.textContent = `The portal cannot be reached; this list is as of ${since}.`;
+  const since = new Date().toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+  if (failures === 2) place.textContent = _("The portal cannot be reached; this list is as of %(time)s.", { time: since });
   place.hidden = failures < 2;
 });
 listen();

@@ -15,7 +15,7 @@ from ml.preparation import phantom
 from portal.models import Role
 
 pytest.importorskip("playwright")
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser_portal import BrowserPortal, open_browser_portal
 from tests.support.people import Person
@@ -24,8 +24,21 @@ expect.set_options(
     timeout=30_000
 )  # for a busy machine; it returns as soon as the expectation is met
 HOSTILE = "<script>alert(1)</script>^<img src=x onerror=alert(2)>"
+PROBE = "**/health/live"  # no page asks for it
 # After two frames everything requested before has been painted, however slow the machine is.
 TWO_FRAMES = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
+
+# A sum over all that the film shows of the picture, whose own canvas belongs to a worker.
+FILM = """() => {
+    const film = document.querySelector("#film .film-picture");
+    const { clientWidth: width, clientHeight: height } = film;
+    const copy = new OffscreenCanvas(width, height).getContext("2d");
+    copy.drawImage(film, 0, 0, width, height);
+    const { data } = copy.getImageData(0, 0, width, height);
+    let sum = 0;
+    for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i]) % 2147483647;
+    return sum;
+}"""
 
 
 @dataclass
@@ -88,6 +101,32 @@ def wait_until(page: Page, true: Callable[[], bool], seconds: float = 60) -> Non
     while not true():
         assert time.monotonic() < end, f"after {seconds:.0f} s"
         page.wait_for_timeout(25)
+
+
+def intercept(page: Page, url: str, answer: Callable[[Route], object]) -> None:
+    """Have `answer` called for each request to `url` that the open page makes from now on.
+
+    The renderer follows a moment after `page.route` has returned: what an open page asks for in
+    between goes out to the portal.
+    """
+    page.route(url, answer)
+    page.route(PROBE, lambda route: route.fulfill(status=204))
+    probe = f"fetch('{PROBE.removeprefix('**')}').then(answer => answer.status)"
+    wait_until(page, lambda: page.evaluate(probe) == 204)
+    page.unroute(PROBE)
+
+
+def still_film(page: Page) -> int:
+    """What the film shows once it rests: a worker draws it, and in full a moment later."""
+    seen: list[int] = [page.evaluate(FILM)]
+
+    def rests() -> bool:
+        page.wait_for_timeout(300)
+        seen.append(page.evaluate(FILM))
+        return seen[-1] == seen[-2]
+
+    wait_until(page, rests)
+    return seen[-1]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Pictures of every page, at three sizes and in both themes, to be looked at:
 
-    python -m tests.browser.photograph --out FOLDER [--only NAME ...] [--quick]
+    python -m tests.browser.photograph --out FOLDER [--only NAME ...] [--quick] [--language de]
 
 For each it also checks that nothing is wider than the window or cut off, that axe finds nothing and
 that the console has no error, and prints what does not hold; then the exit status is 1. A sheet for
@@ -23,7 +23,8 @@ from playwright.sync_api import Browser, Page
 from playwright.sync_api import Error as BrowserError
 from sqlalchemy import update
 
-from portal.models import LoginSession, Role
+from portal.languages import NAMES
+from portal.models import Language, LoginSession, Role, User
 from tests.browser.conftest import TWO_FRAMES
 from tests.browser.scenes import Scene, scenes
 from tests.browser.test_layout import STILL
@@ -86,6 +87,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="a folder for the pictures")
     parser.add_argument("--only", nargs="*", default=[], help="pages whose name begins so")
     parser.add_argument("--quick", action="store_true", help="without axe")
+    parser.add_argument("--language", choices=NAMES, default="en", help="of pages and people")
     chosen = parser.parse_args(argv)
     chosen.out.mkdir(parents=True, exist_ok=True)
     wrong, looked = 0, 0
@@ -96,12 +98,15 @@ def main(argv: list[str]) -> int:
         launched() as browser,
     ):
         world = make_world(site)
+        with site.core.sessions() as session:
+            session.execute(update(User).values(language=Language(chosen.language)))
+            session.commit()
         for scene in scenes(world):
             if chosen.only and not scene.name.startswith(tuple(chosen.only)):
                 continue
             site.register_workers()
             site.forget_preferences()
-            found = _look(browser, world, scene, chosen.out, with_axe=not chosen.quick)
+            found = _look(browser, world, scene, chosen)
             _sheet(scene.name, chosen.out)
             looked += 1
             wrong += len(found)
@@ -111,10 +116,10 @@ def main(argv: list[str]) -> int:
     return 1 if wrong else 0
 
 
-def _look(browser: Browser, world: World, scene: Scene, out: Path, *, with_axe: bool) -> list[str]:
+def _look(browser: Browser, world: World, scene: Scene, chosen: argparse.Namespace) -> list[str]:
     """Take the pictures of a scene, which is opened once; returns what is wrong with it."""
     wrong: list[str] = []
-    page = _open(browser, world, scene)
+    page = _open(browser, world, scene, chosen.language)
     problems: list[str] = []
     page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -127,9 +132,9 @@ def _look(browser: Browser, world: World, scene: Scene, out: Path, *, with_axe: 
             for size in SIZES:
                 _fit_the_window(page, size)
                 page.evaluate(STILL)
-                found = _faults(page, size, with_axe=with_axe)
+                found = _faults(page, size, with_axe=not chosen.quick)
                 wrong += [f"{line} ({size[0]} px, {theme})" for line in found]
-                _picture(page, out / _name(scene.name, size, theme), size)
+                _picture(page, chosen.out / _name(scene.name, size, theme), size)
     except BrowserError as error:
         wrong.append(f"could not be looked at: {str(error)[:300]}")
     refused = "Failed to load resource"
@@ -140,9 +145,11 @@ def _look(browser: Browser, world: World, scene: Scene, out: Path, *, with_axe: 
     return wrong
 
 
-def _open(browser: Browser, world: World, scene: Scene) -> Page:
+def _open(browser: Browser, world: World, scene: Scene, language: str) -> Page:
     context = browser.new_context(
-        viewport={"width": SIZES[0][0], "height": SIZES[0][1]}, reduced_motion="reduce"
+        viewport={"width": SIZES[0][0], "height": SIZES[0][1]},
+        reduced_motion="reduce",
+        locale=language,
     )
     context.set_default_timeout(60_000)
     cookies: list[Any] = [{"name": "theme", "value": THEMES[0], "url": world.site.url}]

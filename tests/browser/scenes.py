@@ -12,7 +12,15 @@ from ml.preparation import phantom
 from portal.models import Role
 from tests.browser.conftest import draw
 from tests.browser.test_layout import BEFORE_THE_CODE, PAGES
-from tests.browser.world import LONG_NAME, World, end_sessions, made_report, review
+from tests.browser.world import (
+    LONG_NAME,
+    World,
+    add_rules,
+    add_skipped,
+    end_sessions,
+    made_report,
+    review,
+)
 from tests.support.people import Person
 
 ERRORS = (400, 403, 404, 409, 413, 415, 422, 429, 500, 503, 507)
@@ -41,12 +49,22 @@ def scenes(world: World) -> Iterator[Scene]:
         yield Scene(name, path, role, ready, proved=path not in BEFORE_THE_CODE)
     without_picture = {"child"}
     for name, study in world.more.items():
-        if name not in ("damaged", "hidden", "shown", "disagreed", "agreed", "blind", "more"):
+        if name not in (
+            "damaged",
+            "hidden",
+            "shown",
+            "by_colleague",
+            "disagreed",
+            "agreed",
+            "blind",
+            "more",
+            "node",
+        ):
             ready = _nothing if name in without_picture else _loaded
             yield Scene(f"case-{name}", f"/studies/{study}", Role.READER, ready)
     yield Scene("case-damaged", f"/studies/{world.more['damaged']}", refusals=True)
     first = world.people["first"]
-    for name in ("hidden", "shown"):
+    for name in ("hidden", "shown", "by_colleague"):
         yield Scene(f"case-ai-{name}", f"/studies/{world.more[name]}", first, _loaded)
     yield Scene("worklist-ai-hidden", "/worklist?state=all", first)
     third = world.people["tertia"]
@@ -56,9 +74,25 @@ def scenes(world: World) -> Iterator[Scene]:
         yield Scene(f"second-reads-{name}", f"/studies/{world.more[name]}", third, _loaded)
     yield from _dialogs(world)
     yield from _lists(world)
+    yield from _admin(world)
     for status in ERRORS:
         yield Scene(f"error-{status}", f"/history?raise={status}", refusals=True)
     yield Scene("error-signed-out", "/studies/00000000-0000-0000-0000-000000000000", refusals=True)
+    yield from _rules(world)
+
+
+def _rules(world: World) -> Iterator[Scene]:
+    """The last ones: a team that has rules, a dry run of them, and a case that one keeps."""
+    team_id = add_rules(world.site)
+    page = f"/admin/teams/{team_id}/rules"
+    yield Scene("rules-of-a-team", page, Role.ADMIN)
+
+    def run(page: Page) -> None:
+        page.locator("form[action$='/try#tried'] button").click()
+        page.locator("#tried").wait_for()
+
+    yield Scene("rules-dry-run", page, Role.ADMIN, run)
+    yield Scene("case-skipped-by-rule", f"/studies/{add_skipped(world.site)}", Role.READER, _loaded)
 
 
 _FILE_NAME = str.maketrans(dict.fromkeys("/?={}&", "-"))
@@ -123,13 +157,13 @@ def _dialogs(world: World) -> Iterator[Scene]:
     def signs(page: Page) -> None:
         page.wait_for_selector("#review[data-ready=yes]")
         page.keyboard.press("a")
-        page.wait_for_selector("#review-status:text-matches('Saved')")
+        page.wait_for_selector("#review-status:text-matches('Saved|Gespeichert')")
         page.keyboard.press("Shift+S")
-        page.wait_for_selector("#sign-status:text-matches('Signed')")
+        page.wait_for_selector("#sign-status:text-matches('Signed|Signiert')")
         page.locator("#addendum-more summary").click()
         page.fill("#addendum-text", f"Seen again with the ward. {time.time_ns()}")
         page.keyboard.press("Control+Enter")
-        page.wait_for_selector("#addendum-status:text-matches('Added')")
+        page.wait_for_selector("#addendum-status:text-matches('Added|Hinzugefügt')")
         page.locator("#sign").scroll_into_view_if_needed()
 
     def sees_again(page: Page) -> None:
@@ -144,6 +178,28 @@ def _dialogs(world: World) -> Iterator[Scene]:
     yield Scene("dialog-proof", likely, stale, prove, refusals=True, fresh=False)
     yield Scene("case-signed", signed, prepare=on_case(signs))
     yield Scene("case-seen-again", signed, prepare=on_case(sees_again))
+
+    def two_pictures(page: Page) -> None:
+        if page.viewport_size and page.viewport_size["width"] < 1100:
+            page.keyboard.press("Shift+V")  # hangs by itself only where there is room
+        page.wait_for_selector("#film-beside[data-depth=full]")
+
+    def sees_two_again(page: Page) -> None:
+        two_pictures(page)
+        page.keyboard.press("Shift+X")
+        page.keyboard.press("i")
+        page.wait_for_selector("#review[data-ready=yes]")
+        signs(page)
+        page.locator("#signed summary").click()
+        page.get_by_role("link", name="What was seen").first.click()
+        page.wait_for_url("**seen=**")
+        _loaded(page)
+        page.wait_for_selector("#film-beside[data-depth=full]")
+        page.wait_for_timeout(500)
+
+    priors = f"/studies/{world.more['priors']}"
+    yield Scene("case-two-pictures", priors, prepare=on_case(two_pictures))
+    yield Scene("case-two-seen-again", priors, prepare=on_case(sees_two_again))
     yield Scene("dialog-keys-of-a-case", likely, prepare=on_case(keys))
     yield Scene("dialog-menu", "/worklist", prepare=menu)
     yield Scene("dialog-menu-of-a-case", likely, prepare=on_case(menu))
@@ -228,6 +284,20 @@ def _lists(world: World) -> Iterator[Scene]:
     yield Scene("audit-of-a-case", f"/audit?case={world.cases.likely.hex[:6]}", Role.AUDITOR)
     yield Scene("case-not-allowed", f"/studies/{world.cases.likely}", Role.ADMIN, refusals=True)
     yield Scene("not-allowed", "/admin/people", refusals=True)
+
+
+def _admin(world: World) -> Iterator[Scene]:
+    def readers_alone(page: Page) -> None:
+        page.evaluate(
+            """() => {
+                for (const part of document.querySelectorAll("main section"))
+                    if (part.getAttribute("aria-labelledby") !== "readers") part.remove();
+            }"""
+        )
+
+    path = f"/admin/dicom?change={world.more['node']}"
+    yield Scene("admin-dicom-change", path, Role.ADMIN)
+    yield Scene("admin-performance-readers", "/admin/performance", Role.ADMIN, readers_alone)
 
 
 def _loaded(page: Page) -> None:

@@ -19,9 +19,12 @@ from tests.support.browser_portal import BrowserPortal
 
 pytestmark = pytest.mark.browser
 
+# The picture's own canvas belongs to a worker: what it shows is copied.
 _GREY = """([x, y]) => {
-    const canvas = document.querySelector(".film-picture");
-    return canvas.getContext("2d").getImageData(x, y, 1, 1).data[0];
+    const film = document.querySelector(".film-picture");
+    const copy = new OffscreenCanvas(1, 1).getContext("2d");
+    copy.drawImage(film, -x, -y, film.clientWidth, film.clientHeight);
+    return copy.getImageData(0, 0, 1, 1).data[0];
 }"""
 _PAINTED = """() => {
     const canvas = document.querySelector(".film-layer");

@@ -13,8 +13,10 @@ from playwright.sync_api import expect
 
 from ml.preparation import phantom
 from portal.models import Role
-from tests.browser.conftest import Cases, Visitor, draw, wait_until
+from tests.browser.conftest import Cases, Visitor, draw, intercept, wait_until
+from tests.browser.world import review
 from tests.support.browser_portal import open_browser_portal
+from tests.support.portal_app import make_person
 
 pytestmark = pytest.mark.browser
 
@@ -37,6 +39,45 @@ def test_a_row_changes_in_place_and_new_cases_are_announced(visitor: Visitor) ->
     expect(page.locator("#new-cases")).to_contain_text("1 new case – show")
     assert page.locator(".case").evaluate_all("rows => rows.map(row => row.id)") == order
     assert page.evaluate("window.stayed") is True
+
+
+def test_no_row_of_a_short_list_moves_under_the_pointer_when_a_critical_finding_comes_and_goes(
+    visitor: Visitor,
+) -> None:
+    site = visitor.site
+    mine, colleague = (
+        make_person(site.app, Role.READER, team="Short list", name=f"Pat {name}")
+        for name in ("Short", "Other")
+    )
+    first, second = (
+        site.submit(phantom.dicom(draw(seed), patient_id=str(seed)), mine) for seed in (46, 47)
+    )
+    site.segment(second, site.render(second), draw(47).mask, 0.9)
+    page = visitor.open("/worklist?state=all", mine)
+    row = page.locator(f"#case-{first}")
+    row.hover()
+
+    def place() -> float:
+        box = row.bounding_box()
+        assert box is not None
+        return box["y"]
+
+    before = place()
+    page.wait_for_timeout(4000)  # it asks once after the stream has begun
+    for finding, shown in (("right", True), ("none", False), ("left", True), ("none", False)):
+        review(site, colleague, second, finding)
+        strip = page.locator("#critical .critical-strip")
+        expect(strip).to_have_count(1 if shown else 0)
+        if shown:
+            expect(strip).to_be_in_viewport()
+        assert abs(place() - before) < 1, finding
+        hovered = page.evaluate("document.querySelector('.case:hover').id")
+        assert hovered == f"case-{first}"
+        if finding == "left":  # it goes while the list is at its beginning
+            page.reload()
+            row.hover()
+            before = place()
+            page.wait_for_timeout(4000)
 
 
 def test_a_change_is_sent_and_without_the_stream_asked_for(visitor: Visitor) -> None:
@@ -85,8 +126,13 @@ def test_a_patients_number_is_found_and_never_appears_in_an_address(visitor: Vis
     page.keyboard.press("Enter")
     expect(page.locator(".case")).to_have_count(1)
     expect(page.locator(f"#case-{study}")).to_be_visible()
-    sent = len(seen)
-    wait_until(page, lambda: any("ids=" in url for url in seen[sent:]))  # the live page's requests
+
+    def asked_live() -> bool:
+        """What the page that was found asks for once its stream has begun."""
+        found = next((at for at, url in enumerate(seen) if "/worklist?q=" in url), len(seen))
+        return any("ids=" in url for url in seen[found:])
+
+    wait_until(page, asked_live)
     assert not [url for url in seen if "4711" in url]
     assert "4711" not in page.url
 
@@ -211,6 +257,21 @@ def test_finished_rows_name_case_and_patient_and_survive_a_reload(
     expect(row).to_contain_text(f"{number} · UP, LASTS")
 
 
+def test_whose_picture_is_typed_is_seen_with_the_fields_folded_away(visitor: Visitor) -> None:
+    page = visitor.open("/upload", Role.TECHNOLOGIST)
+    summary = page.locator("#stated summary")
+    summary.click()
+    page.fill("#f-patient_id", "P-0001")
+    page.fill("#f-patient_name", "Müller, Anna")
+    summary.click()
+    expect(page.locator("#f-patient_id")).to_be_hidden()
+    expect(page.locator("#stated-now")).to_have_text("P-0001 · Müller, Anna")
+    expect(page.locator("#stated-now")).to_be_visible()
+    summary.click()
+    page.click("#clear-stated")
+    expect(page.locator("#stated-now")).to_have_text("")
+
+
 def test_too_large_a_file_is_refused_before_it_is_sent(visitor: Visitor, files: Write) -> None:
     page = visitor.open("/upload")
     sent: list[str] = []
@@ -253,7 +314,7 @@ def test_a_file_that_is_turned_away_unread_is_listed_after_a_reload(
     visitor.refusals_expected = True
     page = visitor.open("/upload", Role.TECHNOLOGIST)
     answer = json.dumps({"code": code, "detail": "Not now."})
-    page.route("**/studies", lambda route: route.fulfill(status=status, body=answer))
+    intercept(page, "**/studies", lambda route: route.fulfill(status=status, body=answer))
     page.clock.install()
     sent = page.locator("#files-list .file", has_text="Not now.")
 
@@ -272,7 +333,7 @@ def test_a_file_that_is_turned_away_unread_is_listed_after_a_reload(
 def test_a_file_lost_on_the_way_can_be_sent_again(visitor: Visitor, files: Write) -> None:
     visitor.refusals_expected = True
     page = visitor.open("/upload")
-    page.route("**/studies", lambda route: route.abort())
+    intercept(page, "**/studies", lambda route: route.abort())
     page.clock.install()
     page.set_input_files("#files", files("one.dcm", phantom.dicom(draw(54))))
     lost = page.locator("#files-list .file", has_text="cannot be reached")

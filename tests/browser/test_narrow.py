@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from portal.models import Role
+from portal.models import Language, Role, User
 from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw
 from tests.support.browser_portal import BrowserPortal
+from tests.support.portal_app import make_person
 
 pytestmark = pytest.mark.browser
 
@@ -46,6 +47,14 @@ def test_in_a_case_the_overlay_the_menu_and_the_finding_are_reached(
     ), "something lies over it"
 
 
+def test_the_buttons_of_the_filters_stand_side_by_side(visitor: Visitor, cases: Cases) -> None:
+    page = visitor.open("/worklist?state=all&side=right", size=SMALL[0])
+    boxes = [page.locator(f"#filter-{name}").bounding_box() for name in ("go", "clear")]
+    (go, clear) = (box for box in boxes if box is not None)
+    assert (go["y"], go["width"]) == (clear["y"], clear["width"])
+    assert go["x"] + go["width"] < clear["x"]
+
+
 def test_the_current_tab_is_in_sight(visitor: Visitor) -> None:
     page = visitor.open("/admin/performance", Role.ADMIN, size=SMALL[0])
     tab = page.locator(".nav [aria-current]")
@@ -72,6 +81,29 @@ def test_the_lines_of_a_patient_end_between_two_values(
     assert set(page.locator("#film-patient > span").evaluate_all(tops)) == {1}
     listed = visitor.open("/worklist", size=(1024, 768))
     assert set(listed.locator(".who .sub > .nowrap").evaluate_all(tops)) == {1}
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1024, 768), (390, 844)])
+def test_german_texts_fit_the_buttons_of_a_finding(
+    visitor: Visitor, cases: Cases, size: tuple[int, int]
+) -> None:
+    reader = make_person(visitor.site.app, Role.READER, name="Pat German")
+    with visitor.site.core.sessions() as session:
+        session.get_one(User, reader.id).language = Language.DE
+        session.commit()
+    page = visitor.open(f"/studies/{cases.likely}", reader, size=size)
+    buttons = page.locator(".findings .btn")
+    assert buttons.last.inner_text().startswith("Unsicher")
+    for button in buttons.all():
+        wide, room = button.evaluate(
+            """element => {
+                const text = document.createRange();
+                text.selectNodeContents(element.firstChild);
+                const { width } = text.getBoundingClientRect();
+                return [width, element.clientWidth];
+            }"""
+        )
+        assert wide < room, button.inner_text()
 
 
 @pytest.mark.parametrize(

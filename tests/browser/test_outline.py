@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
-from portal.models import Instance, LoginSession, Outline, OutlineDraft, ReviewSeen, Role
+from portal.models import (
+    Instance,
+    Language,
+    LoginSession,
+    Outline,
+    OutlineDraft,
+    ReviewSeen,
+    Role,
+    User,
+)
 from portal.outlines import versions
 from tests.browser.conftest import Visitor, draw, wait_until
 from tests.browser.test_session import _sign_in as sign_in_again
@@ -155,6 +164,17 @@ def test_the_size_of_the_brush_is_remembered_everywhere(visitor: Visitor, case: 
         page.keyboard.press("{")
     other = edit(visitor, visitor.site.complete(draw(next(_seeds)))[0]).page
     expect(other.locator("[data-edit=size]")).to_have_text("4.1 mm")
+
+
+def test_the_size_of_the_brush_is_written_in_the_pages_language(
+    visitor: Visitor, case: UUID
+) -> None:
+    reader = visitor.site.second_reader()
+    with visitor.site.core.sessions() as session:
+        session.get_one(User, reader.id).language = Language.DE
+        session.commit()
+    page = edit(visitor, case, reader).page
+    expect(page.locator("[data-edit=size]")).to_have_text("8,0 mm")
 
 
 def test_polygon_fill_removal_and_corrected_to_empty(visitor: Visitor, case: UUID) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from ml.preparation import phantom
-from tests.browser.conftest import Cases, Visitor, draw, wait_until
+from tests.browser.conftest import Cases, Visitor, draw, intercept, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -163,7 +163,7 @@ def test_two_quick_findings_are_both_saved_in_order(visitor: Visitor) -> None:
 def test_text_typed_during_a_save_stays(visitor: Visitor) -> None:
     study, _ = visitor.site.complete(draw(25), patient_name="TYPING^READER")
     page = _open(visitor, study)
-    page.route("**/reviews", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    intercept(page, "**/reviews", lambda route: (page.wait_for_timeout(400), route.continue_()))
     page.keyboard.press("a")
     page.keyboard.press("c")
     page.keyboard.type("under the clavicle")

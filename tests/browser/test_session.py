@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
 from portal.models import LoginSession, Role
-from tests.browser.conftest import Cases, Visitor
+from tests.browser.conftest import Cases, Visitor, draw
+from tests.browser.viewer.test_two_windows import items, rule
 from tests.support.people import Person
 
 pytestmark = pytest.mark.browser
@@ -103,6 +104,23 @@ def test_an_ended_session_hides_the_page_and_gives_it_back_in_place(
         page.mouse.move(300, 300)
         page.clock.run_for(40_000)
     assert again.value.status == 200  # the new session's token is in use
+
+
+def test_what_was_drawn_when_the_session_had_ended_is_stored_after_it(visitor: Visitor) -> None:
+    visitor.refusals_expected = True
+    reader = visitor.site.second_reader()
+    study, _ = visitor.site.complete(draw(75), patient_name="DEAD^SESSION")
+    page = _open(visitor, reader, f"/studies/{study}")
+    page.wait_for_selector("#film[data-depth=full]")
+    _change(visitor, reader, ended_at=datetime.now(UTC))
+    rule(page, 400)
+    page.clock.run_for(1000)
+    expect(page.locator("#session-ended")).to_be_visible()
+    with page.expect_response(lambda one: one.url.endswith("/annotations") and one.status == 204):
+        _sign_in(page, reader)
+    page.reload()
+    page.wait_for_selector("#film[data-depth=full]")
+    assert len(items(page)) == 1
 
 
 def test_another_person_does_not_get_the_page(visitor: Visitor, cases: Cases) -> None:

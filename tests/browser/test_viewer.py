@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw, wait_until
+from tests.browser.conftest import FILM, TWO_FRAMES, Cases, Visitor, draw, still_film, wait_until
 from tests.support.pictures import to_greys
 
 pytestmark = pytest.mark.browser
@@ -30,9 +30,10 @@ _MODULE = """const module = (name) => import(new URL(`./viewer/${name}.js`,
 _GREYS = """async ([bits, centre, width, inverted]) => {
     MODULE
     const { Windowing } = await module("windowing");
+    const { Greys } = await module("greys");
     const windowing = new Windowing([[centre, width, "window 1"]], bits);
     if (inverted) windowing.invert();
-    return Array.from(windowing.lookup(), (pixel) => pixel & 255);
+    return Array.from(new Greys().lookup(windowing.now), (pixel) => pixel & 255);
 }""".replace("MODULE", _MODULE)
 _SAMPLED = """async ([values, columns, rows, turn, flipped]) => {
     MODULE
@@ -55,7 +56,7 @@ _SAMPLED = """async ([values, columns, rows, turn, flipped]) => {
 }""".replace("MODULE", _MODULE)
 _WINDOW_OF = """async ([values, columns, rows, box]) => {
     MODULE
-    const { windowOf } = await module("windowing");
+    const { windowOf } = await module("greys");
     return windowOf({ data: Uint16Array.from(values), columns, rows }, box);
 }""".replace("MODULE", _MODULE)
 _PAGE = """const page = import(document.querySelector("script[type=module][src*=case]").src);"""
@@ -67,13 +68,6 @@ _RESTORE = """async (state) => {
     PAGE
     (await page).viewerOfPage().restore(state);
 }""".replace("PAGE", _PAGE)
-_FILM = """() => {
-    const canvas = document.querySelector(".film-picture");
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    let sum = 0;
-    for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i]) % 2147483647;
-    return sum;
-}"""
 _FOCUSED = "document.activeElement.dataset.action ?? document.activeElement.className"
 
 
@@ -249,12 +243,10 @@ def test_a_picture_is_turned_by_keys_and_its_sides_go_with_it(
     flags = page.locator("[data-out=flags]")
     page.keyboard.press("v")
     expect(flags).to_have_text("")
-    page.evaluate(TWO_FRAMES)
-    before = page.evaluate(_FILM)
+    before = still_film(page)
     page.keyboard.press(">")
     expect(flags).to_have_text("turned 90°")
-    page.evaluate(TWO_FRAMES)
-    assert page.evaluate(_FILM) != before
+    wait_until(page, lambda: page.evaluate(FILM) != before)
     page.keyboard.press("<")
     page.keyboard.press("<")
     expect(flags).to_have_text("turned 270°")
@@ -262,7 +254,7 @@ def test_a_picture_is_turned_by_keys_and_its_sides_go_with_it(
     expect(flags).to_have_text("turned 270°, mirrored")
     page.keyboard.press("v")
     expect(flags).to_have_text("")
-    wait_until(page, lambda: page.evaluate(_FILM) == before)
+    wait_until(page, lambda: page.evaluate(FILM) == before)
 
 
 def test_a_window_from_an_area_is_that_of_its_pixels(visitor: Visitor, cases: Cases) -> None:
@@ -292,16 +284,15 @@ def test_a_view_is_drawn_again_from_its_state(visitor: Visitor, cases: Cases) ->
     keys = ("i", "+", "+", "+", "ArrowLeft", "ArrowUp", ">", "x", "k", "]", "]", ".", "Shift+O")
     for key in (*keys, "4"):
         page.keyboard.press(key)
-    page.wait_for_timeout(300)  # the full resolution is drawn once it rests
-    page.evaluate(TWO_FRAMES)
-    state, film, ai = (page.evaluate(script) for script in (_STATE, _FILM, _COLOURS))
+    film = still_film(page)
+    state, ai = (page.evaluate(script) for script in (_STATE, _COLOURS))
     assert (state["window"]["inverted"], state["outline"]) == (True, False)
     assert state["place"]["turn"] == 1
     visitor.site.forget_preferences()
     again = _open(visitor, cases.likely)
-    assert again.evaluate(_FILM) != film
+    assert still_film(again) != film
     again.evaluate(_RESTORE, state)
-    wait_until(again, lambda: again.evaluate(_FILM) == film and again.evaluate(_COLOURS) == ai)
+    wait_until(again, lambda: again.evaluate(FILM) == film and again.evaluate(_COLOURS) == ai)
     restored = again.evaluate(_STATE)
     assert restored["place"] == pytest.approx(state["place"])
     assert {**restored, "place": 0} == {**state, "place": 0}

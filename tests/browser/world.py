@@ -15,8 +15,10 @@ from sqlalchemy import select, update
 from ml.images.picture import Spacing
 from ml.preparation import phantom
 from portal.accounts import sessions
+from portal.dicom_network import nodes, refusals
 from portal.models import (
     AiShown,
+    ArrivalEnd,
     Job,
     JobKind,
     JobState,
@@ -29,9 +31,12 @@ from portal.models import (
 )
 from portal.performance import summaries
 from portal.reading import reviews
+from portal.teams.rules import changes
+from portal.teams.rules.conditions import Conditions, Rule
 from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
 from tests.support.browser_portal import BrowserPortal
+from tests.support.drift.predictions import add_checks
 from tests.support.jobs import Jobs
 from tests.support.people import Person
 from tests.support.portal_app import make_person, post, sign_in
@@ -105,6 +110,39 @@ def make_world(site: BrowserPortal) -> World:
     return world
 
 
+def _nodes(world: World) -> None:
+    """DICOM nodes: one that sends, one that is called by TLS, one that is off; one was refused."""
+    site, now = world.site, datetime.now(UTC)
+    team = {"team_id": site.team_of(site.people[Role.READER])}
+    stated = (
+        nodes.Described("Room 1", "CHEST_ROOM_1", networks="10.1.2.3 10.1.2.4", **team),
+        nodes.Described(
+            *("Archive of all hospitals of the region, with a long name", "REGIONAL_ARCHIVE"),
+            receives=True,
+            networks="10.1.0.0/16, fd00:1234:5678:9abc::/64",
+            host="archive.radiology.example.org",
+            port="11112",
+            fingerprint="ab" * 32,
+            **team,
+        ),
+        nodes.Described("Old room", "OLD_ROOM", networks="10.1.2.9", **team),
+    )
+    with site.core.sessions() as session:
+        first, archive, old = (nodes.add(session, None, one, now) for one in stated)
+        nodes.switch(session, None, old.id, now, on=False)
+        actor = nodes.actor_of(first, "10.1.2.3")
+        for code, status in (("header_too_large", 0xC000), ("unsupported_modality", 0xA900)):
+            refusals.note(
+                *(session, site.core.vault, actor, first),
+                sop_uid="1.2.3",
+                code=code,
+                status=status,
+                size=8_300_000,
+                now=now,
+            )
+        world.more["node"] = archive.id
+
+
 def _people(world: World) -> None:
     site, people = world.site, world.people
     people["colleague"] = site.second_reader()
@@ -126,7 +164,8 @@ def _people(world: World) -> None:
         site.submit(data, people["busy"])
     _hide_the_ai(world)
     _read_twice(world)
-    _count(site)
+    _nodes(world)
+    _count(world)
     client = sign_in(site.app, people["outsider"])
     form = {"reason": "emergency", "explanation": "Called by the ward, their reader is away."}
     opened = post(client, "/emergency", form | {"case": world.cases.likely.hex[:6]})
@@ -134,19 +173,21 @@ def _people(world: World) -> None:
 
 
 def _hide_the_ai(world: World) -> None:
-    """A team that reads first: two exams, one of which its reader has read."""
+    """A team that reads first: three exams, one of which its reader has read, one a colleague."""
     site = world.site
     reader = make_person(site.app, Role.READER, team="Reads first", name="Pat First")
     world.people["first"] = reader
     with site.core.sessions() as session:
         session.add(TeamChoices(team_id=site.team_of(reader), ai_shown=AiShown.AFTER_VERDICT))
         session.commit()
-    for name, seed in (("hidden", 131), ("shown", 132)):
+    colleague = make_person(site.app, Role.READER, team="Reads first", name="Pat Colleague")
+    for name, seed in (("hidden", 131), ("shown", 132), ("by_colleague", 133)):
         drawn = draw(seed)
         study = site.submit(phantom.dicom(drawn, patient_name="PHANTOM^READ FIRST"), reader)
         site.segment(study, site.render(study), drawn.mask, 0.9)
         world.more[name] = study
     review(site, reader, world.more["shown"], "right")
+    review(site, colleague, world.more["by_colleague"], "right", comment="Apical.")
 
 
 def _read_twice(world: World) -> None:
@@ -159,7 +200,8 @@ def _read_twice(world: World) -> None:
     )
     world.people |= {"secunda": second, "tertia": third}
     with site.core.sessions() as session:
-        session.add(TeamChoices(team_id=site.team_of(first), second_read_percent=100))
+        team_id = site.team_of(first)
+        session.add(TeamChoices(team_id=team_id, second_read_percent=100, names_on_board=True))
         session.commit()
     for name, seed in (("disagreed", 141), ("agreed", 142), ("blind", 143), ("more", 144)):
         drawn = draw(seed)
@@ -171,9 +213,10 @@ def _read_twice(world: World) -> None:
     review(site, second, world.more["agreed"], "right", size="below_10")
 
 
-def _count(site: BrowserPortal) -> None:
-    """Make the boards, with second reads as after some months."""
-    now = datetime.now(UTC)
+def _count(world: World) -> None:
+    """Make the boards, with second reads and readers as after some months."""
+    site, now = world.site, datetime.now(UTC)
+    people = [*world.people.values(), *site.people.values()]
     with site.core.sessions() as session:
         while summaries.refresh(session, now):
             pass
@@ -186,6 +229,7 @@ def _count(site: BrowserPortal) -> None:
         ).first()
         assert model is not None
         assert row is not None
+        add_checks(session, model, 40, now)
         row.content = row.content | {
             "second_reads": {
                 "strata": [
@@ -203,7 +247,14 @@ def _count(site: BrowserPortal) -> None:
                 ],
                 "open": {"second": 12, "third": 3, "unsure": 4},
                 "dice": [0.5 + at / 50 for at in range(22)],
-            }
+            },
+            "by_reader": [
+                [
+                    *(one.id.hex, [[20 + 37 * at, 15 * (at + 1)]]),
+                    [[round(0.97 - 0.04 * at, 3), 9 + 4 * at]],
+                ]
+                for at, one in enumerate(people[:9])
+            ],
         }
         session.commit()
 
@@ -287,3 +338,38 @@ def _raise_what_is_asked() -> None:
     status = request.args.get("raise", type=int)
     if status:
         raise Problem(status, "asked", retry_after=30 if status in (429, 503) else None)
+
+
+def add_rules(site: BrowserPortal) -> UUID:
+    """Three rules of the reader's team; returns its id."""
+    team_id, now = site.team(), datetime.now(UTC)
+    rules = (
+        Rule(
+            "Lateral views",
+            ArrivalEnd.KEEP,
+            "The model reads frontal views",
+            Conditions(views=("LL", "RL")),
+        ),
+        Rule(
+            "Old exams in the evening",
+            ArrivalEnd.OFF_PEAK,
+            "",
+            Conditions(hours_from=24, time_from=17 * 60, time_until=7 * 60),
+        ),
+        Rule("Hands and feet", ArrivalEnd.QUARANTINE, "No chest", Conditions(body_parts=("HAND",))),
+    )
+    with site.core.sessions() as session:
+        admin = sessions.actor_of(session.get_one(User, site.people[Role.ADMIN].id))
+        for version, rule in enumerate(rules):
+            found = changes.store(session, admin, team_id, rule, version, now)
+        last = found.rules[-1].rule
+        assert last is not None
+        changes.switch(session, admin, team_id, last, len(rules), now, on=False)
+    return team_id
+
+
+def add_skipped(site: BrowserPortal) -> UUID:
+    """A case of one picture that a rule keeps without analysis."""
+    study_id = site.submit(phantom.dicom(draw(140), view="LL", patient_name="PHANTOM^LATERAL"))
+    site.render(study_id)
+    return study_id

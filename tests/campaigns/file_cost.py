@@ -35,7 +35,8 @@ COLUMNS = (
     "at a limit",
     "most s on the way in",
     "most s of a question of an export",
-    "s of the largest overlay",
+    "largest, by pixels",
+    "s of its overlay",
     "s",
 )
 ROUNDS = 10
@@ -97,7 +98,9 @@ def row(kind: str, seed: int, *, files: int) -> Row:
     cells = (
         *(kind, str(seed), str(files), str(seen.accepted), reasons),
         "; ".join([str(len(seen.at_a_limit)), *(f"no. {one}" for one in seen.at_a_limit[:3])]),
-        *(f"{spent:.2f}" for spent in (seen.way_in, seen.in_export, seen.in_overlay)),
+        *(f"{spent:.2f}" for spent in (seen.way_in, seen.in_export)),
+        "{} × {}".format(*seen.largest),
+        f"{seen.in_overlay:.2f}",
         f"{time.monotonic() - began:.0f}",
     )
     return Row(cells, not seen.at_a_limit and _is_within_limits(seen))

@@ -2,7 +2,9 @@
 
 The portal is served as in production (one process, SQLite), with views more for streams and large
 answers. 20 people sign in, list cases, open them and load their pictures, each from one address
-(sign-ins from one address are limited). The slow clients begin anew when they are cut off.
+(sign-ins from one address are limited). The slow clients begin anew when they are cut off. Open
+worklists are the streams of readers who have signed in, of lists with the cases that the people
+open; what happens there is sent to all of them.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ COLUMNS = (
     "slow clients' connections and answers",
 )
 PEOPLE, CASES = 20, 6
+LISTS_PER_READER = 5  # as in so many windows: signing in 200 people takes a minute
 FACTOR = 2.0
 UPLOADS, UPLOAD_SECONDS = 20, 60.0
 
@@ -80,7 +83,12 @@ def run(arguments: Arguments) -> list[Row]:
                     "half bodies": [_half_body],
                     "readers who do not read": [_slow_reader],
                     "silent event streams": [_stream],
-                    "all of these": [_half_request, _half_body, _slow_reader, _stream],
+                    "open worklists": [open_list],
+                    "open worklists of which nothing is read": [_unread_list],
+                    "all of these": [
+                        *(_half_request, _half_body, _slow_reader, _stream),
+                        *(open_list, _unread_list),
+                    ],
                 }
                 rows.append(alone)
                 rows += [part.row(name, clients, alone) for name, clients in kinds.items()]
@@ -115,11 +123,14 @@ class _Part:
         options = self.arguments.options
         seconds = max(options.seconds, UPLOAD_SECONDS + 15) if uploads else options.seconds
         chance = random.Random(f"{self.arguments.seed} {name}")
-        crowd = _Crowd(self.served, self._people(), self.cases, seconds, chance)
+        crowd = _Crowd(self.served, self._people(PEOPLE), self.cases, seconds, chance)
         jobs = [self._job(number) for number in range(UPLOADS)] if uploads else []
         token = self.portal.services.settings.worker_token
+        requests = [""]
+        if {open_list, _unread_list} & set(kinds):
+            requests = self._open_lists(-(-options.slow // LISTS_PER_READER))
         with (
-            _slow_clients(self.served.port, kinds, options.slow) as slow,
+            slow_clients(self.served.port, kinds, options.slow, requests) as slow,
             ThreadPoolExecutor(PEOPLE + len(jobs) + 1) as threads,
         ):
             ends = [threads.submit(_upload, crowd, job, token) for job in jobs]
@@ -147,12 +158,21 @@ class _Part:
             not crowd.failed
             and ratio <= FACTOR
             and ready == asked
-            and uploaded.get(204, 0) == len(jobs),
+            and uploaded.get(204, 0) == len(jobs)
+            and (kinds != [open_list] or slow.answers == {200: options.slow}),
         )
 
-    def _people(self) -> list[Person]:
+    def _open_lists(self, readers: int) -> list[str]:
+        """Requests of so many readers for the streams of their lists."""
+        ids = ",".join(case.rsplit("/", 1)[1] for case in self.cases)
+        return [
+            list_request(self.served, person, f"127.0.7.{number + 1}", ids)
+            for number, person in enumerate(self._people(readers))
+        ]
+
+    def _people(self, count: int) -> list[Person]:
         """Of this part alone: a code for signing in counts once in half a minute."""
-        people = [make_person(self.portal.app, Role.READER) for _ in range(PEOPLE)]
+        people = [make_person(self.portal.app, Role.READER) for _ in range(count)]
         with self.portal.app.app_context():
             db.engine.dispose()
         return people
@@ -185,7 +205,7 @@ class _Crowd:
         with httpx2.Client(base_url=self.served.url, timeout=60, transport=way) as browser:
             self.end.wait(self.random.uniform(0, 5))
             try:
-                self._sign_in(browser, person)
+                self.sign_in(browser, person)
                 while time.monotonic() < until:
                     self._read(browser, until)
             except httpx2.HTTPError as error:
@@ -197,7 +217,8 @@ class _Crowd:
             answered, asked = self.ready
             self.ready = (answered + self.served.answers(), asked + 1)
 
-    def _sign_in(self, browser: httpx2.Client, person: Person) -> None:
+    def sign_in(self, browser: httpx2.Client, person: Person) -> None:
+        """By password and code."""
         for page, form in (
             ("/sign-in", {"email": person.email, "password": person.password}),
             ("/sign-in/code", {"code": ""}),
@@ -234,13 +255,26 @@ class _Crowd:
         return answer.text if "text" in answer.headers.get("Content-Type", "") else ""
 
 
+def list_request(served: ServedPortal, person: Person, address: str, ids: str = "") -> str:
+    """Sign in from an address; the request for the stream of this person's list."""
+    crowd = _Crowd(served, [person], set(), 0.0, random.Random(0))
+    way = httpx2.HTTPTransport(local_address=address)
+    with httpx2.Client(base_url=served.url, timeout=60, transport=way) as browser:
+        crowd.sign_in(browser, person)
+        assert not crowd.failed, crowd.failed
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    target = f"/worklist/events?ids={ids}"
+    return f"GET {target} HTTP/1.1\r\nHost: pleura.test\r\nCookie: {cookies}\r\n\r\n"
+
+
 @dataclass
 class _Client:
-    """A slow client, from an address that few others have."""
+    """A slow client, from an address that few others have. `request`: for the stream of a list."""
 
     port: int
     end: threading.Event
     address: str
+    request: str
     made: int = 0
     answers: Counter[int] = field(default_factory=Counter)
     connection: socket.socket | None = None
@@ -272,41 +306,52 @@ class _Client:
 
 
 @dataclass
-class _Slow:
+class Slow:
     """What slow clients did."""
 
+    process: Connection
     made: int = 0
     answers: Counter[int] = field(default_factory=Counter)
 
+    def look(self, *, end: bool = False) -> Counter[int]:
+        """The answers so far, which are noted; with `end` the clients end."""
+        self.process.send(end)
+        self.made, self.answers = self.process.recv()
+        return self.answers
+
 
 @contextmanager
-def _slow_clients(port: int, kinds: list[Behaviour], count: int) -> Iterator[_Slow]:
-    """So many slow clients of each kind during the block.
+def slow_clients(
+    port: int, kinds: list[Behaviour], count: int, requests: list[str]
+) -> Iterator[Slow]:
+    """So many slow clients of each kind during the block. `requests`: for streams of lists, each
+    made by several clients.
 
     In a process of their own: hundreds of threads that wake up at the same moment would keep the
     people's threads waiting, and not the portal.
     """
-    slow = _Slow()
     here, there = multiprocessing.Pipe()
-    arguments = (port, kinds, count, there)
+    slow = Slow(here)
+    arguments = (port, kinds, count, requests, there)
     process = multiprocessing.get_context("spawn").Process(target=_be_slow, args=arguments)
     process.start()
     there.close()
     try:
         here.recv()  # it has begun
         yield slow
-        here.send(None)
-        slow.made, slow.answers = here.recv()
+        slow.look(end=True)
         process.join()
     finally:
         process.terminate()
 
 
-def _be_slow(port: int, kinds: list[Behaviour], count: int, other: Connection) -> None:
-    """Be slow until something comes, then send what was done."""
+def _be_slow(
+    port: int, kinds: list[Behaviour], count: int, requests: list[str], other: Connection
+) -> None:
+    """Be slow until the end comes; send what was done when asked, and then."""
     end = threading.Event()
     clients = [
-        _Client(port, end, f"127.0.{kind + 1}.{number % 50 + 2}")
+        _Client(port, end, f"127.0.{kind + 1}.{number % 50 + 2}", requests[number % len(requests)])
         for kind in range(len(kinds))
         for number in range(count)
     ]
@@ -314,12 +359,17 @@ def _be_slow(port: int, kinds: list[Behaviour], count: int, other: Connection) -
         for index, client in enumerate(clients):
             threads.submit(client.repeat, kinds[index // count])
         other.send(None)
-        other.recv()
+        while not other.recv():
+            other.send(_done(clients))
         end.set()
         for client in clients:
             client.close()
-    answers = sum((client.answers for client in clients), Counter[int]())
-    other.send((sum(client.made for client in clients), answers))
+    other.send(_done(clients))
+
+
+def _done(clients: list[_Client]) -> tuple[int, Counter[int]]:
+    answers = sum((client.answers.copy() for client in clients), Counter[int]())
+    return sum(client.made for client in clients), answers
 
 
 def _half_request(client: _Client) -> None:
@@ -334,8 +384,12 @@ def _half_body(client: _Client) -> None:
 
 def _slow_reader(client: _Client) -> None:
     """Reads nothing of a large answer, until the server ends the connection."""
+    _read_nothing(client, request("/test/large"))
+
+
+def _read_nothing(client: _Client, sent: bytes) -> None:
     poll = select.poll()
-    poll.register(client.send(request("/test/large")), 0)
+    poll.register(client.send(sent), 0)
     while not client.end.is_set():
         if any(event & select.POLLHUP for _, event in poll.poll(500)):
             return
@@ -345,6 +399,20 @@ def _stream(client: _Client) -> None:
     sent = client.send(request("/test/events"))
     client.answers.update(statuses(sent.recv(65536)))
     read_to_end(sent)
+
+
+def open_list(client: _Client) -> None:
+    """The stream of a reader's worklist, read as it comes."""
+    sent = client.send(client.request.encode())
+    client.answers.update(statuses(sent.recv(65536)))
+    read_to_end(sent)
+
+
+def _unread_list(client: _Client) -> None:
+    """Reads nothing of the stream of a list, with as little room as the system gives."""
+    assert client.connection is not None
+    client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    _read_nothing(client, client.request.encode())
 
 
 def _upload(crowd: _Crowd, job: UUID, token: str) -> int:

@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import unescape
@@ -171,6 +172,30 @@ def report(running: RunningPortal, browser: httpx2.Client, token: str, study: UU
     pdf = browser.get(f"/studies/{study}/reports/{UUID(asked.json()['report'])}")
     assert pdf.status_code == 200
     assert "ZEBRA" in text_of(pdf.content)
+    objects(running, browser, headers, study, f"{pdf.url}/dicom")
+
+
+def objects(
+    running: RunningPortal,
+    browser: httpx2.Client,
+    headers: dict[str, str],
+    study: UUID,
+    address: str,
+) -> None:
+    """The report's DICOM objects, which name the patient to the reader as well."""
+    asked = browser.post(address, headers=headers)
+    assert asked.status_code == 200, asked.text
+
+    def are_made() -> bool:
+        job = running.job(JobKind.ENCODE, study)
+        return job is not None and job.state is JobState.DONE
+
+    running.wait("the objects are made", are_made)
+    answer = browser.get(address)
+    assert answer.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        document = pydicom.dcmread(io.BytesIO(archive.read("picture-1-sr.dcm")))
+    assert "ZEBRA" in str(document.PatientName)
 
 
 def stored_bytes(running: RunningPortal) -> Iterator[tuple[str, bytes]]:

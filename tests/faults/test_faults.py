@@ -61,7 +61,7 @@ def test_a_file_that_crashes_its_decoder_fails_alone_and_at_once(running: Runnin
 
 
 def test_keys_rotate_while_cases_are_read_and_sent(running: RunningPortal) -> None:
-    check(scenarios.keys_rotated(running))
+    check(scenarios.keys_rotated(running, rotations=1))
 
 
 def test_a_job_that_kills_its_process_is_given_up_after_three_attempts(

@@ -27,7 +27,7 @@ from tests.support.paths import ROOT
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 # What is done where pictures are read; training, its reports and its exports need more packages.
-OF_WORKERS = {"predict", "phantom", "fetch", "card", "drift", "evaluate"}
+OF_WORKERS = {"predict", "phantom", "fetch", "card", "drift", "evaluate", "shares"}
 LOCAL = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
@@ -122,6 +122,8 @@ OF_THE_IMAGE: list[tuple[tuple[str, ...], str]] = [
     (("vault", "verify"), "Everything is intact."),
     (("retention",), "Nothing is due."),
     (("cohort", "list"), "No cohort was frozen yet."),
+    (("dicom", "nodes"), "No DICOM node was added yet."),
+    (("dicom", "refused"), "Nothing was refused in the last thirty days."),
     (("sweep",), ""),
     (("audit", "anchor"), "Anchored at row "),
     (("audit", "verify"), "The access log is whole"),
@@ -138,6 +140,8 @@ FINDING = {
     "sweep --alive": "For a minute nothing was done by: ",
     "doctor": "",
     "check": "Production would refuse to start:\n",
+    "dicom alive": "",
+    "dicom-listener": "Set PLEURA_DICOM_PORT, such as 11112.",
     "up --no-open": "Pleura can't start: its workers need cv2, ",
     "demo --no-open": "Pleura can't start: its workers need cv2, ",
 }

@@ -36,7 +36,8 @@ SENDER = [
     ("SELECT users", "what this person may do"),
 ]
 RESULT = [
-    ("SELECT jobs", "whether the attempt is the job's, and its picture, before files are written"),
+    ("SELECT jobs", "whether the attempt is the job's, before files are written"),
+    ("SELECT instances", "its picture: a join would read damaged pages of jobs to be planned"),
     ("SELECT jobs", "the job again, locked until the end, as files are written unlocked"),
     ("SELECT blobs", "files that it has already: those that these replace, and the others"),
     ("INSERT blobs", "the files"),
@@ -51,11 +52,13 @@ TABLE = [
             ("SELECT teams", "from when on an exam is an old one here"),
             ("SELECT instances", "whether the team has this picture"),
             ("SELECT instances", "whether it has another of the same UID"),
+            ("SELECT arrival_rules_versions", "the team's rules for arrivals as they are now"),
             ("SELECT studies", "whether it has the exam"),
             ("INSERT studies", "the exam"),
             ("INSERT study_names", "the words of its patient's name, keyed, for the search"),
             ("INSERT instances", "the picture"),
             ("INSERT blobs", "its file"),
+            ("INSERT arrivals", "the rule that it met, for good"),
             ("INSERT jobs", "the render job"),
             *LOG,
             ("UPDATE jobs", "it is announced"),
@@ -76,6 +79,7 @@ TABLE = [
         [
             *RESULT,
             ("UPDATE instances", "what the header and the pixels are"),
+            ("SELECT arrivals", "when its rule has it analysed, or that it is not"),
             ("INSERT jobs", "the segment job"),
             ("UPDATE jobs", "the render job is done"),
             *LOG,

@@ -39,6 +39,7 @@ from portal.intake.stated import Stated
 from portal.jobs import files, sweeper, tickets, workers
 from portal.models import JobKind, PurgeReason, Role, Study, User, ViewerPreferences
 from tests.support.core import make_settings
+from tests.support.drift.predictions import card as drift_card
 from tests.support.jobs import Jobs, hello_of
 from tests.support.people import Person
 from tests.support.portal_app import core_of, make_app, make_person, sign_in
@@ -57,6 +58,7 @@ CARD: dict[str, Any] = {
     "metrics": {"auc": {"value": 0.9, "low": 0.85, "high": 0.94, "n": 300}},
     "subgroups": {"view": {"AP": {"pictures": 9, "positives": 2, "auc": {"value": 0.8}}}},
     "limits": ["Drawn chests only."],
+    "reference": drift_card()["reference"],
 }
 GRID = 384
 # A prediction with this probability gets two readings that differ.
@@ -101,7 +103,7 @@ class BrowserPortal:
                 *(session, self.services.vault, actor, name, data, now), stated=young
             )
             if sent.job_id is not None:
-                sweeper.notify(session, self.services.broker, sent.job_id, now)
+                sweeper.notify(session, self.services.broker, sent.job_id)
             return sent.study_id
 
     def team_of(self, person: Person) -> UUID:
@@ -160,7 +162,7 @@ class BrowserPortal:
                 workers.hello(session, sent)
 
     def render(self, study_id: UUID) -> Picture:
-        """Do the study's render job."""
+        """Do the study's render job; nothing follows on a picture that a rule keeps."""
         ticket = self._claim(study_id, JobKind.RENDER)
         with self.core.sessions() as session:
             data, _ = files.read_input(session, self.core.vault, ticket, "source")
@@ -172,9 +174,9 @@ class BrowserPortal:
             preview=reader.preview(picture),
             thumb=reader.thumb(picture),
         )
-        assert following is not None
-        with self.core.sessions() as session:
-            sweeper.notify(session, self.services.broker, following, datetime.now(UTC))
+        if following is not None:
+            with self.core.sessions() as session:
+                sweeper.notify(session, self.services.broker, following)
         return picture
 
     def segment(

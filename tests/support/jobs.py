@@ -4,6 +4,7 @@ The defaults are those of a small DICOM picture; `PNG_FACTS` and `UNMEASURED` th
 pixels have no size.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +22,10 @@ from worker.contract.result import Output
 
 SHA256 = "ab" * 32
 MEDIA_TYPES = {
-    kind.value: rule.media_type for outputs in OUTPUTS.values() for kind, rule in outputs.items()
+    kind.value: rule.media_type
+    for job, outputs in OUTPUTS.items()
+    if job is not JobKind.ENCODE  # its report is a ZIP
+    for kind, rule in outputs.items()
 }
 
 
@@ -194,6 +198,8 @@ class Jobs:
             with self.core.sessions() as session:
                 for job in session.scalars(select(Job)):
                     job.queued_at -= passed
+                    if job.rung_at is not None:
+                        job.rung_at -= passed
                     if job.lease_until is not None:
                         job.lease_until -= passed
                 for worker in session.scalars(select(Worker)):
@@ -228,11 +234,18 @@ class Jobs:
             return None
         return claims.open_ticket(settings, claimed.claim.ticket, job_id)
 
-    def store(self, ticket: tickets.Ticket, now: datetime = NOW, **outputs: bytes) -> None:
-        """Store outputs of an attempt, each with its right media type."""
+    def store(
+        self,
+        ticket: tickets.Ticket,
+        now: datetime = NOW,
+        *,
+        types: Mapping[str, str] | None = None,
+        **outputs: bytes,
+    ) -> None:
+        """Store outputs of an attempt, each with its right media type, or one of `types`."""
         for kind, data in outputs.items():
             with self.core.sessions() as session:
-                output = Output(kind, MEDIA_TYPES[kind], data)
+                output = Output(kind, (types or MEDIA_TYPES)[kind], data)
                 files.store_output(session, self.core.vault, ticket, output, now)
 
     def finish(

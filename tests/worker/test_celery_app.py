@@ -51,8 +51,9 @@ def test_importing_it_loads_no_engine_and_no_portal(seen: dict[str, object]) -> 
     assert not heavy & set(loaded)
 
 
-def test_it_has_just_the_four_tasks(seen: dict[str, object]) -> None:
-    assert seen["tasks"] == ["pleura.measure", "pleura.render", "pleura.report", "pleura.segment"]
+def test_it_has_just_the_five_tasks(seen: dict[str, object]) -> None:
+    names = ("drift", "encode", "measure", "render", "report", "segment")
+    assert seen["tasks"] == [f"pleura.{name}" for name in names]
 
 
 def test_redis_waits_for_an_acknowledgement_for_as_long_as_a_job_may_take(

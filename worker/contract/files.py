@@ -10,6 +10,8 @@ BYTES: Final = "application/octet-stream"
 PNG: Final = "image/png"
 JPEG: Final = "image/jpeg"
 PDF: Final = "application/pdf"
+ZIP: Final = "application/zip"
+JSON: Final = "application/json"
 _MB: Final = 1024 * 1024
 # 100 megapixels of 16 bits, the most that the portal accepts, and some room.
 OUTPUT_BYTES_MAX: Final = 256 * _MB
@@ -26,8 +28,10 @@ class FileKind(StrEnum):
     MASK = "mask"
     OVERLAY = "overlay"
     REVIEW_MASK = "review_mask"  # a reader's outline, as `outline_runs`
-    REPORT_CONTENT = "report_content"  # what a report is made of, as `report_content`
-    REPORT = "report"
+    # What a report is made of, as `report_content`, or its DICOM objects, as `object_content`.
+    REPORT_CONTENT = "report_content"
+    REPORT = "report"  # as PDF, or as an archive of DICOM objects
+    RECENT_NUMBERS = "recent_numbers"  # of predictions, as `drift.RecentNumbers`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,15 @@ class OutputRule:
         return self.bytes_max + self.bytes_per_pixel * rows * columns
 
 
+# Made when they are asked for: they are no files, and not announced by the claim.
+MADE_WHEN_READ: Final = (FileKind.RECENT_NUMBERS,)
 INPUTS: Final = {
     JobKind.RENDER: (FileKind.SOURCE,),
     JobKind.SEGMENT: (FileKind.PIXELS,),
     JobKind.MEASURE: (FileKind.PIXELS, FileKind.REVIEW_MASK),
     JobKind.REPORT: (FileKind.REPORT_CONTENT,),
+    JobKind.ENCODE: (FileKind.SOURCE, FileKind.REPORT_CONTENT),
+    JobKind.DRIFT: (FileKind.RECENT_NUMBERS,),
 }
 OUTPUTS: Final = {
     JobKind.RENDER: {
@@ -67,4 +75,7 @@ OUTPUTS: Final = {
     },
     JobKind.MEASURE: {},
     JobKind.REPORT: {FileKind.REPORT: OutputRule(PDF, 64 * _MB)},
+    # Report and capture, and a segmentation of one bit for each pixel and outline.
+    JobKind.ENCODE: {FileKind.REPORT: OutputRule(ZIP, 96 * _MB, bytes_per_pixel=1)},
+    JobKind.DRIFT: {},
 }

@@ -23,6 +23,7 @@ class JobKind(StrEnum):
     MEASURE = "measure"
     ENCODE = "encode"
     REPORT = "report"
+    DRIFT = "drift"
     EXPORT = "export"
     SEND = "send"
 
@@ -31,14 +32,16 @@ class JobKind(StrEnum):
 Queue = Literal[JobKind.RENDER, JobKind.SEGMENT]
 QUEUES: Final[tuple[Queue, ...]] = (JobKind.RENDER, JobKind.SEGMENT)
 # What the workers of a queue do, what a reader waits for first. Measuring an outline needs the lung
-# finder, which the segment workers have loaded; a report needs no model.
+# finder, which the segment workers have loaded; reports, DICOM objects and drift need no model.
 KINDS: Final[dict[Queue, tuple[JobKind, ...]]] = {
-    JobKind.RENDER: (JobKind.REPORT, JobKind.RENDER),
+    JobKind.RENDER: (JobKind.REPORT, JobKind.RENDER, JobKind.ENCODE, JobKind.DRIFT),
     JobKind.SEGMENT: (JobKind.MEASURE, JobKind.SEGMENT),
 }
 QUEUE_OF: Final[dict[JobKind, Queue]] = {
     kind: queue for queue, kinds in KINDS.items() for kind in kinds
 }
+# About no picture and no exam.
+OF_NO_EXAM: Final = (JobKind.DRIFT,)
 # Their results depend on the model that is used.
 WITH_MODEL: Final = (JobKind.SEGMENT, JobKind.MEASURE)
 TASKS: Final = {
@@ -46,6 +49,8 @@ TASKS: Final = {
     JobKind.SEGMENT: "pleura.segment",
     JobKind.MEASURE: "pleura.measure",
     JobKind.REPORT: "pleura.report",
+    JobKind.ENCODE: "pleura.encode",
+    JobKind.DRIFT: "pleura.drift",
 }
 
 

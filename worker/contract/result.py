@@ -10,11 +10,13 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
+from worker.contract.contents.drift import DriftFound
+from worker.contract.contents.object_content import ObjectsFound
+from worker.contract.contents.report_content import ReportFound
 from worker.contract.facts import Facts
 from worker.contract.measurements import Measurements
 from worker.contract.message import InvalidMessage, Message
 from worker.contract.prediction import Prediction
-from worker.contract.report_content import ReportFound
 
 BUNDLE: Final = "application/vnd.pleura.result"
 # What a worker puts into one bundle; a larger output is stored by a request of its own.
@@ -47,7 +49,21 @@ class ReportResult(Message):
     report: ReportFound
 
 
-Result = RenderResult | SegmentResult | MeasureResult | ReportResult
+class ObjectsResult(Message):
+    """What the archive of a picture's DICOM objects holds."""
+
+    objects: ObjectsFound
+
+
+class DriftResult(Message):
+    """How far recent predictions are from the model's reference."""
+
+    bytes_max: ClassVar[int] = DriftFound.bytes_max
+
+    drift: DriftFound
+
+
+Result = RenderResult | SegmentResult | MeasureResult | ReportResult | ObjectsResult | DriftResult
 
 
 @dataclass(frozen=True, slots=True)

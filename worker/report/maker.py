@@ -6,10 +6,10 @@ import hashlib
 import logging
 
 from worker.client.portal_client import Attempt
+from worker.contract.contents.report_content import ReportFound
 from worker.contract.error_codes import ErrorCode
 from worker.contract.files import FileKind
 from worker.contract.message import InvalidMessage
-from worker.contract.report_content import ReportFound
 from worker.contract.result import ReportResult
 from worker.errors import Permanent, Transient
 from worker.render.pictures import Decoder

@@ -6,12 +6,21 @@ colour, a reader's dashed in the readers' own, told apart without colour as well
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from worker.contract.report_content import OutlineBy, PicturePart, ReportContent, Row, Section
+from worker.contract.contents.report_content import (
+    MarkKind,
+    MarkPart,
+    OutlineBy,
+    PicturePart,
+    ReportContent,
+    Row,
+    Section,
+)
 
 Ring = list[tuple[int, int]]
 
@@ -109,6 +118,7 @@ def texts(content: ReportContent) -> Iterable[str]:
             yield from (row.label, row.text)
     for picture in content.pictures:
         yield from (picture.title, picture.caption, *(one.label for one in picture.outlines))
+        yield from (one.label for one in picture.marks)
 
 
 def _text(text: str) -> str:
@@ -132,19 +142,19 @@ def _table(rows: Sequence[Row], kind: str = "") -> str:
 
 
 def _picture(number: int, part: PicturePart, outlines: Sequence[Drawn]) -> str:
-    """A picture as it is, and beside it, where there are outlines, the same with them."""
-    is_pair = bool(outlines)
+    """A picture as it is, and beside it, where something is drawn on it, the same with that."""
+    is_pair = bool(outlines or part.marks)
     width, height = _fitted(part.columns / part.rows, *((86.0, 100.0) if is_pair else (120, 120)))
     size = f'style="width:{width:.2f}mm;height:{height:.2f}mm"'
     image = f'<img src="{SCHEME}{number}" alt="{escape(part.described, quote=True)}">'
     films = f'<div class="film" {size}>{image}</div>'
     if is_pair:
-        over = "".join(_svg(one) for one in outlines)
+        over = "".join(_svg(one) for one in outlines) + _marks(part)
         films += f'<div class="film" {size}>{image}{over}</div>'
     caption = f'<p class="legend">{_text(part.caption)}</p>' if part.caption else ""
     return (
         f'<div class="picture"><h3>{_text(part.title)}</h3><div class="pair">{films}</div>'
-        f"{_legend(outlines)}{caption}</div>"
+        f"{_legend(outlines)}{_numbered(part)}{caption}</div>"
     )
 
 
@@ -155,6 +165,57 @@ def _legend(outlines: Sequence[Drawn]) -> str:
         for one in outlines
     )
     return f'<p class="legend">{items}</p>' if items else ""
+
+
+def _numbered(part: PicturePart) -> str:
+    """The legend of rulers and arrows, by their numbers."""
+    items = "".join(
+        f'<span class="item"><b>{number}</b> {_text(one.label)}</span>'
+        for number, one in enumerate(part.marks, 1)
+    )
+    return f'<p class="legend">{items}</p>' if items else ""
+
+
+def _marks(part: PicturePart) -> str:
+    """Rulers and arrows with their numbers, over a dark edge as outlines are."""
+    if not part.marks:
+        return ""
+    line = max(part.rows, part.columns) * _LINE_SHARE
+    colour = _COLOURS[OutlineBy.READER]
+    drawn = "".join(_mark(one, number, line, colour) for number, one in enumerate(part.marks, 1))
+    return (
+        f'<svg viewBox="0 0 {part.columns} {part.rows}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{len(part.marks)} drawn">{drawn}</svg>'
+    )
+
+
+def _mark(one: MarkPart, number: int, line: float, colour: str) -> str:
+    x0, y0, x1, y1 = one.line
+    length = math.hypot(x1 - x0, y1 - y0) or 1.0
+    ex, ey = (x1 - x0) / length, (y1 - y0) / length  # along it
+    path = f"M{x0:.1f} {y0:.1f} L{x1:.1f} {y1:.1f}"
+    if one.kind is MarkKind.ARROW:
+        head = 7 * line
+        for turn in (1, -1):
+            x, y = x1 - head * (ex - turn * 0.5 * ey), y1 - head * (ey + turn * 0.5 * ex)
+            path += f" M{x1:.1f} {y1:.1f} L{x:.1f} {y:.1f}"
+    else:
+        for x, y in ((x0, y0), (x1, y1)):
+            dx, dy = 4 * line * -ey, 4 * line * ex
+            path += f" M{x - dx:.1f} {y - dy:.1f} L{x + dx:.1f} {y + dy:.1f}"
+    # The number stands before where the line begins.
+    tx, ty, size = x0 - 9 * line * ex, y0 - 9 * line * ey, 11 * line
+    lettering = (
+        f'x="{tx:.1f}" y="{ty + size / 3:.1f}" font-size="{size:.1f}" text-anchor="middle" '
+        'font-family="DejaVu Sans"'
+    )
+    dark = "#0b1218"
+    return (
+        f'<path d="{path}" fill="none" stroke="{dark}" stroke-width="{2.2 * line:.2f}"/>'
+        f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{line:.2f}"/>'
+        f'<text {lettering} fill="{dark}" stroke="{dark}" stroke-width="{line:.2f}">{number}</text>'
+        f'<text {lettering} fill="{colour}">{number}</text>'
+    )
 
 
 def _svg(one: Drawn) -> str:

@@ -18,16 +18,16 @@ from typing import Any
 import cv2
 import numpy as np
 import weasyprint
-from numpy.typing import NDArray
 from PIL import Image
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-from worker.contract import outline_runs, report_content
+from worker import outline_mask
+from worker.contract.contents import report_content
+from worker.contract.contents.report_content import OutlinePart, ReportContent
 from worker.contract.error_codes import ErrorCode
 from worker.contract.message import InvalidMessage
 from worker.contract.outline_runs import BadRuns
-from worker.contract.report_content import OutlineForm, OutlinePart, ReportContent
 from worker.isolation import namespaces
 from worker.render.process_per_file import Limits, serve
 from worker.report import page
@@ -113,7 +113,7 @@ def _check_jpeg(data: bytes) -> None:
 
 
 def _drawn(outline: OutlinePart, data: bytes) -> Drawn:
-    mask = _mask(outline, data)
+    mask = outline_mask.read(outline, data)
     found, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     tolerance = max(mask.shape) / 4000
     rings = [
@@ -121,19 +121,6 @@ def _drawn(outline: OutlinePart, data: bytes) -> Drawn:
         for ring in found
     ]
     return Drawn(outline.by, outline.label, outline.rows, outline.columns, rings)
-
-
-def _mask(outline: OutlinePart, data: bytes) -> NDArray[np.uint8]:
-    size = (outline.rows, outline.columns)
-    if outline.form is OutlineForm.RUNS:
-        mask = np.zeros(size[0] * size[1], np.uint8)
-        for start, end in outline_runs.decode(data, *size):
-            mask[start:end] = 255
-        return mask.reshape(size)
-    read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if read is None or read.shape != size:
-        raise ValueError("an outline is no PNG of its size")
-    return np.asarray(read, np.uint8)
 
 
 _BLACK = cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1].tobytes()

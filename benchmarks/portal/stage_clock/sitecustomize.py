@@ -36,12 +36,12 @@ STAGES = {
     "portal.audit": {"append": "access log!"},
     "portal.studies.worklist_order": {"place": "worklist place!"},
     "portal.jobs.broker": {"Broker.notify": "notify!"},
-    "portal.jobs.result_checks": {
+    "portal.jobs.results.result_checks": {
         "check_output": "checks!",
         "check_facts": "checks!",
         "check_prediction": "checks!",
     },
-    "portal.jobs.prediction_checks": {"check": "checks!"},
+    "portal.jobs.results.prediction_checks": {"check": "checks!"},
     "portal.formats.header_pool": {"HeaderPool.read": "header!"},
     "portal.quotas": {"Quotas.upload": "quotas!", "Quotas.call": "quotas!"},
     "portal.accounts.api_tokens": {"load_token": "token!"},

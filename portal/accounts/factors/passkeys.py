@@ -48,6 +48,7 @@ from portal.accounts.throttle import Throttle
 from portal.database import rows_changed
 from portal.errors import Invalid
 from portal.formats.display_text import clean
+from portal.languages import _
 from portal.models import LoginSession, Passkey
 
 Site = tuple[str, str]  # host name, origin
@@ -104,10 +105,10 @@ def register_passkey(
     challenge = _take_challenge(session, login, "create", now)
     label = clean(name, 100)
     if not label:
-        raise Invalid("passkey", "Give the passkey a name, so that you know it again.")
+        raise Invalid("passkey", _("Give the passkey a name, so that you know it again."))
     sent = _read(credential)
     if challenge is None or sent is None:
-        raise Invalid("passkey", "This took too long or was sent twice. Try again.")
+        raise Invalid("passkey", _("This took too long or was sent twice. Try again."))
     try:
         made = webauthn.verify_registration_response(
             credential=sent,
@@ -117,9 +118,9 @@ def register_passkey(
             require_user_verification=True,
         )
         if _is_framed(sent) or not _is_usable(made.credential_public_key):
-            raise Invalid("passkey", "from a frame, or a key of another kind than it claims")
+            raise Invalid("passkey", _("from a frame, or a key of another kind than it claims"))
     except Exception:  # it parses untrusted input: any failure means that there is no proof
-        raise Invalid("passkey", "The passkey was not accepted. Try again.") from None
+        raise Invalid("passkey", _("The passkey was not accepted. Try again.")) from None
     lock_unchanged(session, login.user)
     _check_room(passkeys_of(session, login.user_id))  # others may have come since it began
     row = Passkey(
@@ -137,7 +138,7 @@ def register_passkey(
         session.flush()
     except IntegrityError:
         session.rollback()
-        raise Invalid("passkey", "This passkey is known already.") from None
+        raise Invalid("passkey", _("This passkey is known already.")) from None
     ended = _end_others(session, login.user_id, login.id, now)
     actor = actor_of(login.user, login.id)
     audit.append(session, "passkey_made", actor=actor, now=now, subject_id=row.id, detail=ended)
@@ -203,7 +204,7 @@ def remove_passkey(session: Session, actor: Actor, passkey_id: UUID, now: dateti
 
 def _check_room(known: list[Passkey]) -> None:
     if len(known) >= MOST:
-        raise Invalid("passkey", f"You have {MOST} passkeys. Remove one first.")
+        raise Invalid("passkey", _("You have %(most)s passkeys. Remove one first.", most=MOST))
 
 
 def _end_others(

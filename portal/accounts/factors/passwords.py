@@ -15,6 +15,7 @@ from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from portal.errors import Invalid
+from portal.languages import _
 
 SHORTEST = 12
 LONGEST = 128
@@ -54,17 +55,21 @@ def check_new(password: str, own_words: Iterable[str] = ()) -> None:
     """
     if len(password) < SHORTEST:
         raise Invalid(
-            "password", f"Use at least {SHORTEST} characters. A few words in a row work well."
+            "password",
+            _(
+                "Use at least %(shortest)s characters. A few words in a row work well.",
+                shortest=SHORTEST,
+            ),
         )
     if len(password) > LONGEST:
-        raise Invalid("password", f"Use at most {LONGEST} characters.")
+        raise Invalid("password", _("Use at most %(longest)s characters.", longest=LONGEST))
     try:
         password.encode()
     except UnicodeEncodeError:
-        raise Invalid("password", "This holds a character that cannot be stored.") from None
+        raise Invalid("password", _("This holds a character that cannot be stored.")) from None
     folded = password.casefold()
     if folded in _common():
-        raise Invalid("password", "This is one of the commonest passwords. Choose another.")
+        raise Invalid("password", _("This is one of the commonest passwords. Choose another."))
     words = sorted({*SITE_WORDS, *_pieces(own_words)}, key=len, reverse=True)
     rest = folded
     for word in words:
@@ -72,14 +77,16 @@ def check_new(password: str, own_words: Iterable[str] = ()) -> None:
     if rest != folded and len(re.sub(r"[\W_]", "", rest)) < _OWN_PART:
         raise Invalid(
             "password",
-            "This is mostly your name or words of this site. Choose something unrelated.",
+            _("This is mostly your name or words of this site. Choose something unrelated."),
         )
     guess = zxcvbn(_once(password)[:_JUDGED], user_inputs=words)
     if int(guess["score"]) < _STRONG_ENOUGH:
         raise Invalid(
             "password",
-            "This is easily guessed: it follows a common pattern. "
-            "Add another word or two that have nothing to do with each other.",
+            _(
+                "This is easily guessed: it follows a common pattern. "
+                "Add another word or two that have nothing to do with each other."
+            ),
         )
 
 

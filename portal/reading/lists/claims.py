@@ -18,7 +18,7 @@ from portal.access import Actor, Denied, Permission
 from portal.database import DatabaseTime
 from portal.models import ReadingClaim, Study, User
 from portal.reading.case import load
-from portal.studies.second_reads import blindness
+from portal.teams import ai_visibility
 
 # A page renews its mark every 20 seconds; one that misses three has gone.
 LASTS: Final = timedelta(seconds=60)
@@ -45,7 +45,8 @@ def claim(session: Session, actor: Actor, study_id: UUID, now: datetime) -> Clai
         raise Denied("study")
     row = session.get(ReadingClaim, study.id, populate_existing=True)
     is_held = row is not None and row.until > now
-    if row is not None and blindness.of(session, [study.id]).hides(actor, study.id, row.reader_id):
+    reads = ai_visibility.readings(session, [study.id])
+    if row is not None and reads.hides(actor, study.id, row.reader_id):
         is_held = False  # who reads as the second does not see the first, and need not wait
     if row is None:
         row = ReadingClaim(study_id=study.id, reader_id=actor.user_id, since=now, until=now)

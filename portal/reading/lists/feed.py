@@ -260,6 +260,6 @@ _CHANGES: Final = union_all(
         ReadingClaim.until.between(DatabaseTime(-_LATE), DatabaseTime())
     ),
     select(Job.study_id, _mark("attempt ", Job.id) + cast(Job.attempts, String)).where(
-        Job.state == JobState.RUNNING
+        Job.state == JobState.RUNNING, Job.study_id.is_not(None)
     ),
 )

@@ -8,14 +8,25 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.access import Actor, Denied
-from portal.models import BlobKind, Instance, Prediction, Review, ReviewSeen, Signature
+from portal.models import (
+    BlobKind,
+    Instance,
+    Prediction,
+    Review,
+    ReviewSeen,
+    Signature,
+    Study,
+    VerdictState,
+)
 from portal.reading import case, findings
 from portal.reading.case_records import PictureView, StudyView
+from portal.reading.signatures import beside_then
 from portal.reading.signatures.records import SignatureView
+from portal.reading.viewing.beside import Beside
 from portal.studies import exams, status
-from portal.studies.second_reads import blindness
 from portal.studies.status import State
-from portal.studies.verdicts import Standing, VerdictState
+from portal.studies.verdicts import Standing
+from portal.teams import ai_visibility
 from portal.vault import Vault
 
 # The files of a result, which a later one of another model has replaced.
@@ -37,13 +48,9 @@ def open_signed(
     `picture` is the one to be shown, else the one that was shown then. A result that a later one
     has replaced is there without its map; none is where the actor may not see what the AI found.
     Denied where the actor may not see the case, or it has no such signature, or none that they may
-    see yet (`blindness`).
+    see yet (`teams.ai_visibility`).
     """
-    study = case.look(session, actor, study_id)
-    signature = session.get(Signature, signature_id)
-    is_blind = blindness.of(session, [study.id]).is_blind(actor, study.id)
-    if signature is None or exams.survivor_of(session, signature.study_id) != study.id or is_blind:
-        raise Denied("signature")
+    _, signature = _signature(session, actor, study_id, signature_id)
     named = select(ReviewSeen).where(ReviewSeen.review_id == signature.review_id)
     seen = {row.instance_id: row for row in session.scalars(named)}
     shown = picture if picture in seen else _shown(signature, seen)
@@ -51,7 +58,7 @@ def open_signed(
     review = session.get_one(Review, signature.review_id)
     verdict = findings.shown_verdict(review, view.ai)
     pictures = [
-        _then(session, one, seen[one.instance_id]) if view.ai.is_visible else one
+        _then(session, one, seen[one.instance_id].prediction_id) if view.ai.is_visible else one
         for one in view.pictures
         if one.instance_id in seen
     ]
@@ -95,6 +102,57 @@ def open_signed(
     return then, signed
 
 
+def open_beside(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    study_id: UUID,
+    signature_id: UUID,
+    now: datetime,
+    *,
+    picture: UUID | None = None,
+) -> Beside:
+    """The picture that lay beside at this signature, or of several `picture`, with the one audit
+    row of an opened case: its result and outline of then, as far as they were noted.
+
+    Denied as in `open_signed`, where none lay there, and where that exam may not be seen (any
+    more).
+    """
+    study, signature = _signature(session, actor, study_id, signature_id)
+    beside = beside_then.pictures_then(signature)
+    shown = picture or next(iter(beside), None)
+    row = session.get(Instance, shown) if shown in beside else None
+    if row is None:
+        raise Denied("picture")
+    view = case.open_study(session, vault, actor, row.study_id, now, picture=row.id)
+    choice = beside_then.choice_of(session, study, view)
+    if f"pixels/{row.id.hex}" in signature.hashes:  # not noted by a version before
+        prediction_id, outline_id = beside_then.named(session, signature, row.id)
+        then = view.picture
+        if view.ai.is_visible:
+            then = _then(session, then, prediction_id)
+        view = replace(
+            view,
+            picture=then,
+            pictures=[then if one.instance_id == row.id else one for one in view.pictures],
+            outlines=[one for one in view.outlines if one.outline_id == outline_id],
+        )
+    session.commit()
+    return Beside(choice, view, [choice])
+
+
+def _signature(
+    session: Session, actor: Actor, study_id: UUID, signature_id: UUID
+) -> tuple[Study, Signature]:
+    """A signature of an exam, if the actor may see both."""
+    study = case.look(session, actor, study_id)
+    signature = session.get(Signature, signature_id)
+    hides = ai_visibility.readings(session, [study.id]).hides_findings(actor, study.id)
+    if signature is None or exams.survivor_of(session, signature.study_id) != study.id or hides:
+        raise Denied("signature")
+    return study, signature
+
+
 def _shown(signature: Signature, seen: dict[UUID, ReviewSeen]) -> UUID | None:
     """The picture that was in the middle, as far as that is known; else one that was there."""
     kept = (signature.view or {}).get("pictures") or ()
@@ -102,14 +160,14 @@ def _shown(signature: Signature, seen: dict[UUID, ReviewSeen]) -> UUID | None:
     return first if first in seen else next(iter(seen), None)
 
 
-def _then(session: Session, one: PictureView, row: ReviewSeen) -> PictureView:
+def _then(session: Session, one: PictureView, prediction_id: UUID | None) -> PictureView:
     """A picture with the result that was there then."""
     now = one.prediction.prediction_id if one.prediction else None
-    if row.prediction_id == now:
+    if prediction_id == now:
         return one
     prediction, picture = None, session.get_one(Instance, one.instance_id)
-    if row.prediction_id is not None:
-        found = session.get_one(Prediction, row.prediction_id)
+    if prediction_id is not None:
+        found = session.get_one(Prediction, prediction_id)
         prediction = case.prediction_view(found, picture)
     result = prediction.result if prediction else None
     state = State.DONE if result and result.band else State.NO_RESULT

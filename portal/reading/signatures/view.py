@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from portal.errors import Invalid
+from portal.languages import _
 
 _Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -84,7 +85,7 @@ def checked(sent: Any, pictures: Collection[UUID]) -> dict[str, Any] | None:
         found = _Views.model_validate(sent)
         first = UUID(found.pictures[0].picture)
     except ValueError:  # pydantic's own is one, too
-        raise Invalid("view", "The view of the picture is not one that a page sends.") from None
+        raise Invalid("view", _("The view of the picture is not one that a page sends.")) from None
     if first not in pictures:
-        raise Invalid("view", "The view is of a picture of another case.")
+        raise Invalid("view", _("The view is of a picture of another case."))
     return found.model_dump(mode="json")

@@ -16,6 +16,7 @@ from portal.reading.case import load, open_study
 from portal.reading.case_records import StudyView
 from portal.studies import exams
 from portal.vault import Vault
+from worker.contract.error_codes import ErrorCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ def _choices(
     session: Session, vault: Vault, actor: Actor, study: Study, shown: UUID | None
 ) -> list[Choice]:
     """The other pictures of the exam first, then the other exams, the last taken first."""
-    priors = other_exams.of_patient(session, vault, actor, study)
+    others = other_exams.of_patient(session, vault, actor, study).exams
+    priors = [one for one in others if one.state.error_code != ErrorCode.RECORD_DAMAGED]
     pictures = exams.pictures(session, [study.id, *(prior.study_id for prior in priors)])
     prepared = _prepared(session, [row.id for rows in pictures.values() for row in rows])
     analysed = {

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.errors import Invalid
+from portal.languages import _
 from portal.models import ScreenCheck
 from portal.reading.case_records import ScreenView
 
@@ -100,12 +101,12 @@ def _is_found(sent: dict[str, str], name: str) -> bool:
 def _choice(sent: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
     value = sent.get(name)
     if value not in choices:
-        raise Invalid("screen_check", "Answer all questions about the test pattern.")
+        raise Invalid("screen_check", _("Answer all questions about the test pattern."))
     return str(value)
 
 
 def _pixels(sent: dict[str, Any], name: str) -> int:
     text = str(sent.get(name) or "")
     if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) <= _MOST_PIXELS):
-        raise Invalid("screen_check", "The size of the screen is missing. Load the page again.")
+        raise Invalid("screen_check", _("The size of the screen is missing. Load the page again."))
     return int(text)

@@ -1,4 +1,6 @@
-"""Who may not see yet what another reader stated: the one place that decides it.
+"""Who may not see yet what another reader stated, as far as it follows from second reads.
+
+`teams.ai_visibility.readings` adds what follows from a team's policy; rooms ask there.
 
 An exam that waits for a second reader is blind for every reader of its team who has not read it:
 any of them may become the second. To them it shows no review, outline or draft of another person,
@@ -9,14 +11,17 @@ round nobody sees what a blind reader draws before that finding.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, cast, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, cast, exists, false, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from portal import database
 from portal.access import Actor
 from portal.models import CriticalFinding, Review, Role, SecondRead, Study
+from portal.models.critical import INFORMED_KEY
 from portal.studies import status, verdicts
 from portal.studies.status import StudyState
 
@@ -28,60 +33,75 @@ _REVIEWED_IS_NOW = func.coalesce(_REVIEWED.joined_into, _REVIEWED.id)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An exam that waits for a second reader: its team, who has reviewed it, and who knows of it
-    because they were asked to see to a critical finding.
+    """An exam whose readings are not shown to every reader of its team: who has reviewed it, and
+    who knows of it because they were asked to see to a critical finding.
     """
 
     team_id: UUID
     readers: frozenset[UUID]
     informed: frozenset[UUID] = frozenset()
 
+    def is_open_to(self, reader_id: UUID) -> bool:
+        """Whether a reader of its team has not read it yet, and knows nothing of it."""
+        return reader_id not in self.readers | self.informed
+
+    def is_hidden_from(self, actor: Actor) -> bool:
+        """The same for anybody: it is hidden from readers of its team alone."""
+        is_of_team = actor.role is Role.READER and actor.team_id == self.team_id
+        return is_of_team and self.is_open_to(actor.user_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Whose outlines a reader sees (None: everybody's), and whether they are blind: then the AI's
-    outline is not shown to them either.
+    """Whose outlines a reader sees (None: everybody's), of whom they may know that they draw
+    (`editors`), and whether they are blind: then the AI's outline is not shown to them either.
     """
 
     authors: frozenset[UUID] | None = None
+    editors: frozenset[UUID] | None = None
     is_blind: bool = False
 
-    def shows(self, author: UUID) -> bool:
-        """Whether the reader sees what this person draws."""
-        return self.authors is None or author in self.authors
+    def knows(self, editor: UUID) -> bool:
+        """Whether the reader may know that this person draws."""
+        return self.editors is None or editor in self.editors
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingReads:
-    """Of some exams those that wait for a second reader, and what a person sees of them."""
+class Readings:
+    """Of some exams those that wait for a second reader (`exams`), those whose team shows a
+    colleague's finding only after one's own (`after_own`), and what a person sees of them.
+    """
 
     exams: Mapping[UUID, Waiting]
+    after_own: Mapping[UUID, Waiting] = field(default_factory=dict)
 
     def is_blind(self, actor: Actor, study_id: UUID) -> bool:
-        """Whether the actor may become the exam's second reader, so is blind to the first."""
+        """Whether the actor may become the exam's second reader: to them nobody has read it."""
         found = self.exams.get(study_id)
-        return (
-            found is not None
-            and actor.role is Role.READER
-            and actor.team_id == found.team_id
-            and actor.user_id not in found.readers | found.informed
-        )
+        return found is not None and found.is_hidden_from(actor)
+
+    def hides_findings(self, actor: Actor, study_id: UUID) -> bool:
+        """Whether the actor may not see yet what colleagues found in the exam."""
+        found = self.after_own.get(study_id)
+        is_before_own = found is not None and found.is_hidden_from(actor)
+        return is_before_own or self.is_blind(actor, study_id)
 
     def authors(self, actor: Actor, study_id: UUID) -> frozenset[UUID] | None:
         """Whose outlines and drafts of the exam the actor sees; None: everybody's."""
+        if self.hides_findings(actor, study_id):
+            return frozenset({actor.user_id})
         found = self.exams.get(study_id)
-        if found is None or self.is_blind(actor, study_id):
-            return self.sight(actor.user_id, study_id).authors
-        return found.readers | {actor.user_id}
+        return None if found is None else found.readers | {actor.user_id}
 
     def sight(self, reader_id: UUID, study_id: UUID) -> Sight:
         """What a reader of the exam's team, who may draw on its pictures, sees of the others."""
-        found = self.exams.get(study_id)
-        if found is None:
-            return Sight()
-        if reader_id in found.readers | found.informed:
-            return Sight(found.readers | {reader_id})
-        return Sight(frozenset({reader_id}), is_blind=True)
+        own = frozenset({reader_id})
+        waiting, before = self.exams.get(study_id), self.after_own.get(study_id)
+        if waiting is not None and waiting.is_open_to(reader_id):
+            return Sight(own, own, is_blind=True)
+        editors = None if waiting is None else waiting.readers | own
+        is_before_own = before is not None and before.is_open_to(reader_id)
+        return Sight(own if is_before_own else editors, editors)
 
     def hides(self, actor: Actor, study_id: UUID, person: UUID) -> bool:
         """Whether the actor may not see that this person has the exam open."""
@@ -90,12 +110,15 @@ class WaitingReads:
 
     def seen(self, actor: Actor, state: StudyState) -> StudyState:
         """The state of an exam as the actor sees it."""
-        if not self.is_blind(actor, state.study_id):
+        if self.is_blind(actor, state.study_id):
+            unread = replace(
+                state, reviewed=None, finding=None, standing=verdicts.NOT_READ, new_pictures=0
+            )
+            return status.without_ai(unread)
+        if state.standing.review_id is None or not self.hides_findings(actor, state.study_id):
             return state
-        unread = replace(
-            state, reviewed=None, finding=None, standing=verdicts.NOT_READ, new_pictures=0
-        )
-        return status.without_ai(unread)
+        standing = replace(state.standing, finding=None, verdict=None, is_hidden=True)
+        return replace(state, reviewed=None, finding=None, standing=standing)
 
 
 def any_waits() -> ColumnElement[bool]:
@@ -104,27 +127,18 @@ def any_waits() -> ColumnElement[bool]:
     return select(SecondRead.study_id).where(*waits).limit(1).scalar_subquery().is_not(None)
 
 
-def of(session: Session, ids: Collection[UUID]) -> WaitingReads:
+def of(session: Session, ids: Collection[UUID]) -> Readings:
     """Those of these exams that wait for a second reader."""
-    if not ids:
-        return WaitingReads({})
-    # Where none waits no row of an exam is read: one in a damaged page would hide all others.
-    if not session.scalar(select(any_waits())):
-        return WaitingReads({})
-    rows = session.execute(
-        select(_IS_NOW.label("exam"), _EXAM.team_id, Review.reader_id)
-        .select_from(SecondRead)
-        .join(_EXAM, _EXAM.id == SecondRead.study_id)
-        .join(_REVIEWED, _REVIEWED_IS_NOW == _IS_NOW)
-        .join(Review, Review.study_id == _REVIEWED.id)
-        .where(SecondRead.ended.is_(None), SecondRead.second_review_id.is_(None), _IS_NOW.in_(ids))
-    ).all()
-    readers: dict[UUID, set[UUID]] = {}
-    for row in rows:
-        readers.setdefault(row.exam, set()).add(row.reader_id)
-    teams = {row.exam: row.team_id for row in rows}
-    asked = _informed(session, readers)
-    return WaitingReads(
+    came_as = _waiting(session, ids, SecondRead.second_review_id.is_(None))
+    if not came_as:
+        return Readings({})
+    readers: dict[UUID, set[UUID]] = {row.exam: set() for row in came_as.values()}
+    reviews = select(Review.study_id, Review.reader_id).where(Review.study_id.in_(came_as))
+    for study_id, reader_id in session.execute(reviews):
+        readers[came_as[study_id].exam].add(reader_id)
+    teams = {row.exam: row.team for row in came_as.values()}
+    asked = informed(session, readers)
+    return Readings(
         {
             i: Waiting(teams[i], frozenset(found), frozenset(asked.get(i, ())))
             for i, found in readers.items()
@@ -132,36 +146,117 @@ def of(session: Session, ids: Collection[UUID]) -> WaitingReads:
     )
 
 
-def _informed(session: Session, ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
-    """Who was asked to see to a critical finding of these exams."""
+def wait_for_third(session: Session, ids: Collection[UUID]) -> frozenset[UUID]:
+    """Those of these exams that wait for a third reader, who sees what both before found."""
+    found = _waiting(session, ids, SecondRead.second_review_id.is_not(None))
+    return frozenset(row.exam for row in found.values())
+
+
+def not_ended(session: Session, ids: Collection[UUID]) -> frozenset[UUID]:
+    """Those of these exams that wait for a second or a third reader."""
+    return frozenset(row.exam for row in _waiting(session, ids).values())
+
+
+def _waiting(
+    session: Session, ids: Collection[UUID], *step: ColumnElement[bool]
+) -> dict[UUID, Row[UUID, UUID, UUID]]:
+    """Those of these exams whose second read has not ended and is at this step: their own rows and
+    those of exams joined into them, by id, each with the `exam` that it is now and its `team`.
+
+    No row of another exam is read: one in a damaged page would hide all others.
+    """
+    is_open = SecondRead.ended.is_(None), *step
+    if not ids or not session.scalar(select(exists().where(*is_open))):
+        return {}
+    came_as = _came_as(session, ids)
+    of_these = select(SecondRead.study_id).where(SecondRead.study_id.in_(came_as), *is_open)
+    waiting = {came_as[study_id].exam for study_id in session.scalars(of_these)}
+    return {i: row for i, row in came_as.items() if row.exam in waiting}
+
+
+def _came_as(session: Session, ids: Collection[UUID]) -> dict[UUID, Row[UUID, UUID, UUID]]:
+    columns = _EXAM.id, _IS_NOW.label("exam"), _EXAM.team_id.label("team")
+    return {row.id: row for row in session.execute(select(*columns).where(_IS_NOW.in_(ids)))}
+
+
+def informed(session: Session, ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
+    """Who was asked to see to a critical finding of these exams, or informed of it at once."""
     found: dict[UUID, set[UUID]] = {}
     if not ids:
         return found
-    rows = session.execute(
-        select(_IS_NOW, CriticalFinding.asked, CriticalFinding.acknowledged_by)
-        .join(_EXAM, _EXAM.id == CriticalFinding.study_id)
-        .where(_IS_NOW.in_(ids))
-    )
-    for exam, asked, acknowledged_by in rows:
-        people = found.setdefault(exam, set())
-        people.update(UUID(one["person"]) for one in asked)
+    came_as = _came_as(session, ids)
+    finding = CriticalFinding
+    query = select(finding.study_id, finding.asked, finding.acknowledged_by)
+    rows = session.execute(query.where(finding.study_id.in_(came_as)))
+    for study_id, asked, acknowledged_by in rows:
+        people = found.setdefault(came_as[study_id].exam, set())
+        people.update(UUID(one[k]) for one in asked for k in ("person", INFORMED_KEY) if k in one)
         people.update({acknowledged_by} - {None})
     return found
 
 
+_FOR_SECOND: Final = SecondRead.second_review_id.is_(None)
+_FOR_THIRD: Final = SecondRead.second_review_id.is_not(None)
+
+
 def may_become_second(actor: Actor) -> ColumnElement[bool]:
     """The condition that an exam of `studies` waits for a second reader, who may be the actor."""
-    return _open_to(actor, SecondRead.second_review_id.is_(None))
+    return _open_to(actor, _FOR_SECOND)
 
 
 def may_become_third(actor: Actor) -> ColumnElement[bool]:
     """The condition that an exam of `studies` waits for a third reader, who may be the actor."""
-    return _open_to(actor, SecondRead.second_review_id.is_not(None))
+    return _open_to(actor, _FOR_THIRD)
+
+
+def readable_second(session: Session, actor: Actor) -> ColumnElement[bool]:
+    """`may_become_second` for lists that go on where rows are damaged: an exam of which that can't
+    be read counts as one that waits, so that nobody chooses it by what it hides. Where something is
+    damaged the session is rolled back.
+    """
+    return _readable(session, actor, _FOR_SECOND, may_become_second(actor))
+
+
+def readable_third(session: Session, actor: Actor) -> ColumnElement[bool]:
+    """The same of `may_become_third`."""
+    return _readable(session, actor, _FOR_THIRD, may_become_third(actor))
+
+
+def _readable(
+    session: Session, actor: Actor, step: ColumnElement[bool], condition: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    if actor.role is not Role.READER:
+        return false()
+    waiting = _waiting_for(actor, step)
+    try:
+        session.execute(waiting).all()
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+    else:
+        return condition
+
+    def read(ids: Collection[UUID]) -> dict[UUID, UUID]:
+        found = session.execute(
+            waiting.where(SecondRead.study_id.in_(ids)).add_columns(SecondRead.study_id)
+        )
+        return {study_id: exam for exam, study_id in found}
+
+    ids = session.scalars(select(SecondRead.study_id).where(SecondRead.ended.is_(None), step)).all()
+    open_to, damaged = database.read_readable(session, ids, read)
+    return Study.id.in_({*open_to.values(), *damaged})
 
 
 def _open_to(actor: Actor, step: ColumnElement[bool]) -> ColumnElement[bool]:
     if actor.role is not Role.READER:
         return false()
+    # Few exams wait, so these are looked up first.
+    return Study.id.in_(_waiting_for(actor, step))
+
+
+def _waiting_for(actor: Actor, step: ColumnElement[bool]) -> Select[UUID]:
+    """The exams that wait at this step for a reader who may be the actor."""
     has_read = exists().where(
         Review.reader_id == actor.user_id,
         Review.study_id == _REVIEWED.id,
@@ -175,12 +270,10 @@ def _open_to(actor: Actor, step: ColumnElement[bool]) -> ColumnElement[bool]:
             CriticalFinding.acknowledged_by == actor.user_id,
         ),
     )
-    # Few exams wait, so these are looked up first.
-    waiting = (
+    return (
         select(_IS_NOW)
         .select_from(SecondRead)
         .join(_EXAM, _EXAM.id == SecondRead.study_id)
         .where(SecondRead.ended.is_(None), step, _EXAM.team_id == actor.team_id)
         .where(~has_read, ~was_asked)
     )
-    return Study.id.in_(waiting)

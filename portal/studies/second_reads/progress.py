@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
 from portal.errors import Conflict
+from portal.languages import _
 from portal.models import Review, SecondRead, Stratum, Study, User
 from portal.studies import exams, status
 from portal.studies.second_reads import sampling
-from portal.studies.second_reads.blindness import WaitingReads
+from portal.studies.second_reads.blindness import Readings
 
 Step = Literal["blind", "waiting", "disagreed", "agreed", "decided"]
 
@@ -28,7 +29,8 @@ class SecondReadView:
     blind: they may become the second reader, and see nothing else. waiting: for a second reader.
     disagreed: the two findings differ, a third reader decides; `may_decide`: this person may.
     agreed: the first two do. decided: by the third. `reviews`: the ids of those that count, in
-    their order.
+    their order. `is_drawn` and `asked_by` (why) are left out where the AI result may not be seen:
+    exams in which the AI has found something are drawn more often.
     """
 
     step: Step
@@ -66,9 +68,9 @@ def ask(session: Session, actor: Actor, study: Study, now: datetime) -> SecondRe
     """
     reviews = _reviews(session, study.id)
     if not any(one.reader_id == actor.user_id for one in reviews):
-        raise Conflict("not_read", "State your own finding first, then ask for a second reader.")
+        raise Conflict("not_read", _("State your own finding first, then ask for a second reader."))
     if _rows(session, study.id):
-        raise Conflict("asked_before", "This exam goes to a second reader already, or was read.")
+        raise Conflict("asked_before", _("This exam goes to a second reader already, or was read."))
     result = _result(session, study)
     return _add(session, study, reviews[0], result, now, asked_by=actor.user_id)
 
@@ -77,7 +79,7 @@ def go_on(
     session: Session,
     study: Study,
     review: Review,
-    reads: WaitingReads,
+    reads: Readings,
     actor: Actor,
     now: datetime,
     dice: Callable[[UUID, UUID], float | None],
@@ -109,16 +111,18 @@ def go_on(
 
 
 def view(
-    session: Session, actor: Actor, study_id: UUID, reads: WaitingReads
+    session: Session, actor: Actor, study_id: UUID, reads: Readings, *, sees_ai: bool
 ) -> SecondReadView | None:
-    """Where the exam's second read stands, the newest one of two; None where there is none."""
+    """Where the exam's second read stands, the newest one of two; None where there is none.
+    `sees_ai`: whether the actor may see what the AI found in it.
+    """
     rows = _rows(session, study_id)
     if reads.is_blind(actor, study_id):
         return SecondReadView("blind")
     if not rows:
         return None
     row = next((one for one in rows if one.ended is None), rows[-1])
-    asked_by = session.get_one(User, row.asked_by).name if row.asked_by else ""
+    asked_by = session.get_one(User, row.asked_by).name if row.asked_by and sees_ai else ""
     named = (row.first_review_id, row.second_review_id, row.third_review_id)
     step: Step = "waiting" if row.second_review_id is None else "disagreed"
     if row.ended is not None:
@@ -128,12 +132,25 @@ def view(
     may_review = actor.may(Permission.REVIEW_WRITE)
     return SecondReadView(
         step=step,
-        is_drawn=row.probability is not None,
+        is_drawn=sees_ai and row.probability is not None,
         asked_by=asked_by,
         may_decide=step == "disagreed" and may_review and actor.user_id not in by,
         reviews=[one for one in named if one is not None],
         outline_dice=row.outline_dice,
     )
+
+
+def differs(session: Session, study_id: UUID, actor: Actor) -> bool:
+    """Whether the exam waits for a third reader because the actor and another one differ."""
+    for row in _rows(session, study_id):
+        if row.ended is None and row.second_review_id is not None:
+            two = (row.first_review_id, row.second_review_id)
+            if (
+                actor.user_id
+                in session.scalars(select(Review.reader_id).where(Review.id.in_(two))).all()
+            ):
+                return True
+    return False
 
 
 def _add(

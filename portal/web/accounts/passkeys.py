@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.accounts.factors import passkeys
 from portal.errors import Invalid
+from portal.languages import _, lazy
 from portal.services import db_session
 from portal.web.accounts import account
 from portal.web.security import device_cookie, guard
@@ -16,7 +17,7 @@ from portal.web.security.errors import Problem
 blueprint = Blueprint("passkeys", __name__, url_prefix="/account/passkeys")
 
 _PAGE = "account.account"
-_ENDED = "Your other sessions and your API tokens have ended."
+_ENDED = lazy("Your other sessions and your API tokens have ended.")
 _own = guard.permission(Permission.SELF, step_up=_PAGE)
 
 
@@ -46,7 +47,7 @@ def register() -> BaseResponse | tuple[str, int]:
     except Invalid as bad:
         return account.page({"passkey": bad.message}), 422
     device_cookie.issue(g.user)  # the change has ended the one before
-    flash(f"The passkey {made.name} can be used now. {_ENDED}", "ok")
+    flash(" ".join((_("The passkey %(name)s can be used now.", name=made.name), str(_ENDED))), "ok")
     return redirect(url_for(_PAGE), 303)
 
 
@@ -56,7 +57,7 @@ def remove(passkey_id: UUID) -> BaseResponse:
     """Remove one of one's own passkeys."""
     passkeys.remove_passkey(db_session(), guard.actor(), passkey_id, guard.now())
     device_cookie.issue(g.user)
-    flash(f"The passkey no longer works. {_ENDED}", "ok")
+    flash(" ".join((_("The passkey no longer works."), str(_ENDED))), "ok")
     return redirect(url_for(_PAGE), 303)
 
 

@@ -18,6 +18,7 @@ from portal.accounts import invitations, people, throttle
 from portal.accounts.factors import totp
 from portal.accounts.factors.passkeys import ask_passkey, check_passkey, passkeys_of
 from portal.errors import Invalid
+from portal.languages import _, lazy, ngettext
 from portal.models import Role
 from portal.services import db_session
 from portal.web.accounts.passkeys import site
@@ -33,11 +34,13 @@ _FIRST_PAGE = {
     Role.ADMIN: "/admin/people",
     Role.AUDITOR: "/audit",
 }
-_WRONG = "The e-mail address or the password is wrong."
-_WRONG_PASSKEY = "This passkey was not accepted. Try again, or enter a code."
-_NOT_CONFIRMED = "The password or the code is wrong. A code works once: wait for the next one."
-_NOT_CONFIRMED_PASSKEY = "The password is wrong, or the passkey was not accepted."
-_WRONG_CODE = "This code is wrong, expired, or already used. Wait for the next one."
+_WRONG = lazy("The e-mail address or the password is wrong.")
+_WRONG_PASSKEY = lazy("This passkey was not accepted. Try again, or enter a code.")
+_NOT_CONFIRMED = lazy(
+    "The password or the code is wrong. A code works once: wait for the next one."
+)
+_NOT_CONFIRMED_PASSKEY = lazy("The password is wrong, or the passkey was not accepted.")
+_WRONG_CODE = lazy("This code is wrong, expired, or already used. Wait for the next one.")
 
 
 @blueprint.get("/")
@@ -169,7 +172,9 @@ def join(token: str) -> BaseResponse | str | tuple[str, int]:
     if invitation is None:
         raise Problem(404, "link")
     if guard.services().settings.only_local_flagged and invitation.for_single_sign_on:
-        raise Problem(404, "link", "Sign in with your hospital account: this link cannot be used.")
+        raise Problem(
+            404, "link", _("Sign in with your hospital account: this link cannot be used.")
+        )
     if request.method == "GET":
         return render_template("auth/join.html", invitation=invitation)
     try:
@@ -221,7 +226,7 @@ def enrol() -> BaseResponse | str | tuple[str, int]:
             throttle=guard.services().throttle,
         )
     except Invalid:
-        return _enrol_page(error="This code does not match. Enter the one shown now."), 422
+        return _enrol_page(error=_("This code does not match. Enter the one shown now.")), 422
     except throttle.Throttled as throttled:
         return _try_later(_enrol_page(too_often=throttled.seconds), throttled)
     guard.sign_in(user, proved=True)
@@ -333,9 +338,18 @@ def _warn_when_codes_run_out() -> None:
     left = totp.recovery_codes_left(db_session(), g.user)
     if left == 0 and totp.has_old_recovery_codes(db_session(), g.user):
         flash(
-            "Recovery codes of an earlier version no longer work. Create new ones under Account.",
+            _(
+                "Recovery codes of an earlier version no longer work. Create new ones under "
+                "Account."
+            ),
             "warn",
         )
     elif left < 4:
-        warning = f"Only {left} recovery codes are left." if left else "No recovery codes are left."
-        flash(f"{warning} Create new ones under Account.", "warn")
+        warning = (
+            ngettext(
+                "Only one recovery code is left.", "Only %(num)s recovery codes are left.", left
+            )
+            if left
+            else _("No recovery codes are left.")
+        )
+        flash(" ".join((warning, _("Create new ones under Account."))), "warn")

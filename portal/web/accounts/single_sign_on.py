@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.accounts import openid_connect, single_sign_on
 from portal.accounts.throttle import ADDRESS, BACK_BROWSER, LEAVE, LEAVE_BROWSER, Limit, origin
+from portal.languages import lazy
 from portal.services import db_session
 from portal.settings.single_sign_on import SingleSignOn
 from portal.web.security import device_cookie, guard
@@ -22,7 +23,7 @@ from portal.web.security.errors import Problem
 blueprint = Blueprint("sso", __name__, url_prefix="/sign-in/sso")
 
 _SECONDS = 600
-_SORRY = (
+_SORRY = lazy(
     "Your hospital sign-in did not give access to Pleura. Try again, or ask your administrator."
 )
 

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.ai_models import known_models, registry
 from portal.errors import Invalid
+from portal.languages import _
 from portal.models import OperatingPoint
 from portal.services import db_session
 from portal.web.present import model_card, wording
@@ -59,7 +60,13 @@ def promote(model_id: UUID) -> BaseResponse:
         point=_point(),
         override=request.form.get("override_reason", ""),
     )
-    return _done(f"{model.name} {model.version} is active from the next job on.")
+    return _done(
+        _(
+            "%(name)s %(version)s is active from the next job on.",
+            name=model.name,
+            version=model.version,
+        )
+    )
 
 
 @blueprint.post("/roll-back")
@@ -67,7 +74,13 @@ def promote(model_id: UUID) -> BaseResponse:
 def roll_back() -> BaseResponse:
     """Make the previously active model active again."""
     model = registry.roll_back(db_session(), guard.actor(), guard.now())
-    return _done(f"{model.name} {model.version} is active again from the next job on.")
+    return _done(
+        _(
+            "%(name)s %(version)s is active again from the next job on.",
+            name=model.name,
+            version=model.version,
+        )
+    )
 
 
 @blueprint.post("/<uuid:model_id>/operating-point")
@@ -76,7 +89,12 @@ def operating_point(model_id: UUID) -> BaseResponse:
     """Give the active model another operating point."""
     model = registry.choose_point(db_session(), guard.actor(), model_id, _point(), guard.now())
     return _done(
-        f"{model.name} {model.version} now uses: {model_card.POINTS[model.operating_point]}."
+        _(
+            "%(name)s %(version)s now uses: %(point)s.",
+            name=model.name,
+            version=model.version,
+            point=model_card.POINTS[model.operating_point],
+        )
     )
 
 
@@ -89,7 +107,13 @@ def retract(model_id: UUID) -> BaseResponse:
         model = registry.retract(db_session(), guard.actor(), model_id, reason, guard.now())
     except Invalid as bad:
         raise Problem(422, bad.code, bad.message) from bad
-    return _done(f"The results of {model.name} {model.version} are marked as retracted.")
+    return _done(
+        _(
+            "The results of %(name)s %(version)s are marked as retracted.",
+            name=model.name,
+            version=model.version,
+        )
+    )
 
 
 @blueprint.post("/<uuid:model_id>/restore")
@@ -97,13 +121,19 @@ def retract(model_id: UUID) -> BaseResponse:
 def restore_results(model_id: UUID) -> BaseResponse:
     """Undo that the results of a model were withdrawn."""
     model = registry.restore_results(db_session(), guard.actor(), model_id, guard.now())
-    return _done(f"The results of {model.name} {model.version} are no longer marked.")
+    return _done(
+        _(
+            "The results of %(name)s %(version)s are no longer marked.",
+            name=model.name,
+            version=model.version,
+        )
+    )
 
 
 def _point() -> OperatingPoint:
     text = request.form.get("operating_point", "")
     if text not in set(OperatingPoint):
-        raise Problem(422, "operating_point", "Choose one of the operating points.")
+        raise Problem(422, "operating_point", _("Choose one of the operating points."))
     return OperatingPoint(text)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -16,6 +17,7 @@ from portal.audit import export as logbook
 from portal.audit import names as id_names
 from portal.audit.bindings import DETAIL
 from portal.errors import Conflict
+from portal.languages import _, moment_text
 from portal.services import db_session
 from portal.studies import exams
 from portal.web.clinic.emergency_access import REASONS
@@ -26,6 +28,7 @@ blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 _PER_PAGE = 100
 _LONGEST = 200
 _EVENT = re.compile("[a-z_]{1,64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 @blueprint.app_template_filter("without_bound")
@@ -38,6 +41,18 @@ def without_bound(detail: str) -> str:
     except (ValueError, AttributeError):  # changed from outside: shown as it is
         return detail
     return json.dumps(shown, sort_keys=True, separators=(",", ":")) if shown else ""
+
+
+@blueprint.app_template_filter("alarm_value")
+def alarm_value(value: Any) -> str:
+    """A value of an alarm's detail as a person reads it: a time as the page's other times."""
+    if isinstance(value, str) and _TIME.match(value):
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+        return moment_text(at.astimezone(UTC), exact=True) if at.tzinfo else value
+    return str(value)
 
 
 @blueprint.get("")
@@ -62,7 +77,7 @@ def seen() -> BaseResponse:
     up_to = request.form.get("up_to", type=int)
     if up_to is not None and 0 < up_to < 2**62:
         alarms.mark_seen(db_session(), guard.actor(), up_to, guard.now())
-        flash("The alarms are marked as seen.", "ok")
+        flash(_("The alarms are marked as seen."), "ok")
     return redirect(url_for("audit.log"), 303)
 
 
@@ -71,10 +86,10 @@ def seen() -> BaseResponse:
 def export() -> Response | tuple[str, int]:
     """The rows that the search shows, all of them, as a file."""
     guard.count_export()
-    _, criteria, errors = _asked(request.form)
+    _typed, criteria, errors = _asked(request.form)
     form = request.form.get("format", "csv")
     if errors or form not in logbook.FORMATS:
-        return _page(refused="Correct the search, then export it.", source=request.form), 422
+        return _page(refused=_("Correct the search, then export it."), source=request.form), 422
     try:
         data, _count = logbook.export(db_session(), guard.actor(), criteria, form, guard.now())
     except Conflict as conflict:
@@ -140,24 +155,24 @@ def _asked(source: Mapping[str, Any]) -> tuple[dict[str, str], audit.AuditFilter
     session, actor = db_session(), guard.actor()
     actor_ids = id_names.people_meant(session, actor, asked["person"]) if asked["person"] else ()
     if asked["person"] and not actor_ids:
-        errors["person"] = "Nobody has this name, address or id."
+        errors["person"] = _("Nobody has this name, address or id.")
     subject_ids = (
         id_names.subjects_meant(session, actor, asked["subject"]) if asked["subject"] else ()
     )
     if asked["subject"] and not subject_ids:
-        errors["subject"] = "No entry is about this id, and nobody has this name."
+        errors["subject"] = _("No entry is about this id, and nobody has this name.")
     study_ids = exams.ids_of_case(session, asked["case"]) if asked["case"] else ()
     if asked["case"] and not study_ids:
-        errors["case"] = "There is no case with this number or id."
+        errors["case"] = _("There is no case with this number or id.")
     event = asked["event"].lower().replace(" ", "_")
     if event and not _EVENT.fullmatch(event):
-        errors["event"] = "This is not an event name."
+        errors["event"] = _("This is not an event name.")
     times = {}
     for name in ("since", "until"):
         try:
             times[name] = logbook.moment(asked[name], end=name == "until")
         except (ValueError, OverflowError):
-            errors[name] = "This is not a date."
+            errors[name] = _("This is not a date.")
             times[name] = None
     criteria = audit.AuditFilter(
         event="" if "event" in errors else event,

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal import errors
 from portal.access import Permission
 from portal.governance import clock, legal_holds, purges, retention
+from portal.languages import _, lazy
 from portal.models import HoldReason, PurgeReason
 from portal.services import db_session
 from portal.web.security import guard
@@ -22,33 +23,33 @@ blueprint = Blueprint("data", __name__, url_prefix="/admin/data")
 _PAGE = "data.page"
 _change = guard.permission(Permission.DATA_MANAGE, step_up=_PAGE)
 PURGE_REASONS = {
-    "patient_request": "Patient request",
-    "sent_by_mistake": "Uploaded by mistake",
-    "wrong_patient": "Filed under the wrong patient",
-    "test_data": "Test data",
-    "retention_ended": "Retention time ended",
-    "other": "Other",
+    "patient_request": lazy("Patient request"),
+    "sent_by_mistake": lazy("Uploaded by mistake"),
+    "wrong_patient": lazy("Filed under the wrong patient"),
+    "test_data": lazy("Test data"),
+    "retention_ended": lazy("Retention time ended"),
+    "other": lazy("Other"),
 }
 HOLD_REASONS = {
-    "legal_dispute": "Legal dispute",
-    "incident": "Incident under investigation",
-    "authority": "Requested by an authority",
-    "other": "Other",
+    "legal_dispute": lazy("Legal dispute"),
+    "incident": lazy("Incident under investigation"),
+    "authority": lazy("Requested by an authority"),
+    "other": lazy("Other"),
 }
 # What no purge can promise, by the codes of a proof.
 NOT_COVERED = {
-    "row_versions": "old row versions in the database",
-    "pages_in_use": "old row versions in pages that another connection was reading just then",
-    "freed_page_space": "bytes of freed rows, until the database writes over them",
-    "write_ahead_log": "the database server’s write-ahead log and its archives",
-    "replicas": "copies of the database on other servers",
-    "freed_disk_blocks": "freed blocks of the disk, until it writes over them",
-    "backups": "backups made before",
+    "row_versions": lazy("old row versions in the database"),
+    "pages_in_use": lazy("old row versions in pages that another connection was reading just then"),
+    "freed_page_space": lazy("bytes of freed rows, until the database writes over them"),
+    "write_ahead_log": lazy("the database server’s write-ahead log and its archives"),
+    "replicas": lazy("copies of the database on other servers"),
+    "freed_disk_blocks": lazy("freed blocks of the disk, until it writes over them"),
+    "backups": lazy("backups made before"),
 }
 _KINDS = {
-    "reviewed": "Reviewed, counted from the last review",
-    "unreviewed": "Not reviewed, counted from arrival",
-    "no_result": "No AI result and not reviewed, counted from arrival",
+    "reviewed": lazy("Reviewed, counted from the last review"),
+    "unreviewed": lazy("Not reviewed, counted from arrival"),
+    "no_result": lazy("No AI result and not reviewed, counted from arrival"),
 }
 
 
@@ -61,10 +62,13 @@ def page() -> str:
 
 @blueprint.post("/clock")
 @_change
-def confirm_clock() -> BaseResponse:
+def confirm_clock() -> BaseResponse | tuple[str, int]:
     """Confirm that the clock is right after it has jumped."""
-    clock.confirm(db_session(), guard.actor(), guard.now())
-    flash("The clock is confirmed. Purges and clean-up go on.", "ok")
+    try:
+        clock.confirm(db_session(), guard.actor(), guard.now())
+    except errors.Conflict as conflict:
+        return _page(error=conflict.message), 422
+    flash(_("The clock is confirmed. Purges and clean-up go on."), "ok")
     return redirect(url_for(_PAGE), 303)
 
 
@@ -74,9 +78,9 @@ def purge(study_id: UUID) -> BaseResponse | tuple[str, int]:
     """Destroy a case, once its number was typed again; on to the proof."""
     reason = request.form.get("reason", "")
     if reason not in set(PurgeReason):
-        return _refused(study_id, "Choose a reason.")
+        return _refused(study_id, _("Choose a reason."))
     if request.form.get("number", "").strip().upper() != study_id.hex[:6].upper():
-        return _refused(study_id, "Type the case number to confirm. Nothing was purged.")
+        return _refused(study_id, _("Type the case number to confirm. Nothing was purged."))
     try:
         done = purges.purge(
             db_session(),
@@ -100,7 +104,7 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
     """Put a case under a legal hold."""
     reason = request.form.get("reason", "")
     if reason not in set(HoldReason):
-        return _refused(study_id, "Choose a reason.")
+        return _refused(study_id, _("Choose a reason."))
     try:
         legal_holds.hold(
             db_session(),
@@ -112,7 +116,9 @@ def hold(study_id: UUID) -> BaseResponse | tuple[str, int]:
         )
     except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
-    return _done(study_id, "The case is on legal hold: it is not purged until the hold is lifted.")
+    return _done(
+        study_id, _("The case is on legal hold: it is not purged until the hold is lifted.")
+    )
 
 
 @blueprint.post("/<uuid:study_id>/lift")
@@ -129,7 +135,7 @@ def lift(study_id: UUID) -> BaseResponse | tuple[str, int]:
         )
     except errors.Conflict as conflict:
         return _refused(study_id, conflict.message)
-    return _done(study_id, "The legal hold is lifted.")
+    return _done(study_id, _("The legal hold is lifted."))
 
 
 @blueprint.get("/<uuid:study_id>/proof")
@@ -185,15 +191,15 @@ def _page(asked: str = "", error: str = "") -> str:
         clock=clock.look(db_session(), guard.now()),
         most_purged=retention.MOST_PURGED,
         held_back=retention.held_back(db_session(), settings, guard.now()),
-        purge_reasons=[("", "Choose a reason"), *list(PURGE_REASONS.items())],
-        hold_reasons=[("", "Choose a reason"), *list(HOLD_REASONS.items())],
+        purge_reasons=[("", _("Choose a reason")), *list(PURGE_REASONS.items())],
+        hold_reasons=[("", _("Choose a reason")), *list(HOLD_REASONS.items())],
         reason_texts={**HOLD_REASONS, **PURGE_REASONS},
         fresh=guard.is_fresh(),
     )
 
 
 def _done(study_id: UUID, message: str) -> BaseResponse:
-    flash(message, "ok")
+    flash(str(message), "ok")
     return redirect(url_for(_PAGE, case=study_id), 303)
 
 

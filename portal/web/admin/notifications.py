@@ -8,17 +8,18 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.exchange import sent_messages
+from portal.languages import _, lazy
 from portal.services import db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("notifications", __name__, url_prefix="/admin/notifications")
 
 _EVENTS: Final = {
-    "critical_opened": "opened",
-    "critical_passed_on": "next on the rota asked",
-    "critical_unanswered": "rota without an answer",
-    "critical_closed": "somebody informed",
-    "critical_withdrawn": "withdrawn",
+    "critical_opened": lazy("opened"),
+    "critical_passed_on": lazy("next on the rota asked"),
+    "critical_unanswered": lazy("rota without an answer"),
+    "critical_closed": lazy("somebody informed"),
+    "critical_withdrawn": lazy("withdrawn"),
 }
 
 
@@ -42,5 +43,5 @@ def page() -> str:
 def retry(notification_id: UUID) -> BaseResponse:
     """Try one that was given up once more."""
     sent_messages.retry(db_session(), guard.actor(), notification_id, guard.now())
-    flash("It is sent again within seconds.", "ok")
+    flash(_("It is sent again within seconds."), "ok")
     return redirect(url_for(".page"), 303)

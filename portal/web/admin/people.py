@@ -1,5 +1,6 @@
 """People and jobs, for administrators. No page here shows anything about a patient."""
 
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,44 +10,68 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal import database
 from portal.access import Permission
 from portal.accounts import invitations, people, sessions, teams
+from portal.accounts.role_names import ROLES
 from portal.errors import Invalid
 from portal.formats.refusals import REASONS
 from portal.governance import clock, integrity_state, scheduler_signs
 from portal.jobs import claims, overview, sweeper, worker_tokens
+from portal.languages import _, lazy, ngettext
 from portal.models import Invitation, InvitationPurpose, Role, db
+from portal.performance import drift
 from portal.services import db_session
+from portal.web.admin.names import TABLES, named
 from portal.web.present import wording
+from portal.web.present.drift import board_view
 from portal.web.security import guard
 from portal.web.security.errors import Problem
 from worker.contract.error_codes import ErrorCode
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+for _name, _table in TABLES.items():
+    blueprint.add_app_template_filter(partial(named, _table), _name)
 
 _REASONS: Final[dict[str, str]] = {
-    ErrorCode.GAVE_UP: "Failed at every allowed attempt. Check the worker's log.",
-    ErrorCode.TIMEOUT: "Exceeded the time limit of a job.",
-    ErrorCode.OUT_OF_MEMORY: "The worker ran out of memory.",
-    ErrorCode.DECODER_LOST: "The decoding process crashed on this picture.",
-    ErrorCode.ENGINE_LOST: "The process that runs the model ended; it restarts automatically.",
-    ErrorCode.ENGINE_FAILED: "The model failed on this picture. Check the worker's log.",
-    ErrorCode.LEASE_EXPIRED: "The worker stopped responding during the job.",
-    ErrorCode.PORTAL_UNREACHABLE: "The worker could not reach the portal.",
-    ErrorCode.PORTAL_BROKEN: "The portal answered the worker with errors.",
-    ErrorCode.INPUT_REFUSED: "The worker could not read the picture from the portal.",
-    ErrorCode.RESULT_REFUSED: "The portal rejected the worker's result.",
-    ErrorCode.WORKER_TOO_OLD: "The worker does not store all files that this portal requires: "
-    "update the workers, then try it again.",
-    ErrorCode.FACTS_MISSING: "The picture's metadata was missing.",
-    ErrorCode.PIXELS_DO_NOT_FIT: "The prepared pixels do not match the picture's metadata.",
-    ErrorCode.OUTLINE_DOES_NOT_FIT: "The reader's outline does not match its picture.",
-    ErrorCode.MODEL_MISSING: "The worker does not have the promoted model and could not fetch it. "
-    "Copy it to one of the worker's model folders, or check the worker's log.",
-    ErrorCode.MODEL_TAMPERED: "The worker's files of the promoted model do not match its card.",
-    ErrorCode.MODEL_UNCLEAR: "The worker could not identify the requested model; it may be too "
-    "old.",
-    ErrorCode.WRONG_QUEUE: "The job was sent to the wrong kind of worker.",
-    ErrorCode.TOO_LARGE: "The picture has more pixels than are accepted.",
-    ErrorCode.UNEXPECTED: "Unexpected error. Check the worker's log.",
+    ErrorCode.GAVE_UP: lazy("Failed at every allowed attempt. Check the worker's log."),
+    ErrorCode.TIMEOUT: lazy("Exceeded the time limit of a job."),
+    ErrorCode.OUT_OF_MEMORY: lazy("The worker ran out of memory."),
+    ErrorCode.DECODER_LOST: lazy("The decoding process crashed on this picture."),
+    ErrorCode.ENGINE_LOST: lazy(
+        "The process that runs the model ended; it restarts automatically."
+    ),
+    ErrorCode.ENGINE_FAILED: lazy("The model failed on this picture. Check the worker's log."),
+    ErrorCode.LEASE_EXPIRED: lazy("The worker stopped responding during the job."),
+    ErrorCode.PORTAL_UNREACHABLE: lazy("The worker could not reach the portal."),
+    ErrorCode.PORTAL_BROKEN: lazy("The portal answered the worker with errors."),
+    ErrorCode.INPUT_REFUSED: lazy("The worker could not read the picture from the portal."),
+    ErrorCode.RESULT_REFUSED: lazy("The portal rejected the worker's result."),
+    ErrorCode.WORKER_TOO_OLD: lazy(
+        "The worker does not store all files that this portal requires: "
+        "update the workers, then try it again."
+    ),
+    ErrorCode.FACTS_MISSING: lazy("The picture's metadata was missing."),
+    ErrorCode.PIXELS_DO_NOT_FIT: lazy("The prepared pixels do not match the picture's metadata."),
+    ErrorCode.OUTLINE_DOES_NOT_FIT: lazy("The reader's outline does not match its picture."),
+    ErrorCode.MODEL_MISSING: lazy(
+        "The worker does not have the promoted model and could not fetch it. "
+        "Copy it to one of the worker's model folders, or check the worker's log."
+    ),
+    ErrorCode.MODEL_TAMPERED: lazy(
+        "The worker's files of the promoted model do not match its card."
+    ),
+    ErrorCode.MODEL_UNCLEAR: lazy(
+        "The worker could not identify the requested model; it may be too old."
+    ),
+    ErrorCode.OBJECTS_REFUSED: lazy(
+        "The header of the picture's file lacks what DICOM objects must refer to, or can't be read."
+    ),
+    ErrorCode.OBJECTS_LIMIT: lazy("Making the DICOM objects took too much memory or time."),
+    ErrorCode.OBJECTS_UNAVAILABLE: lazy(
+        "The worker lacks the package highdicom, which makes DICOM objects: install the worker's "
+        "packages, then try it again."
+    ),
+    ErrorCode.WRONG_QUEUE: lazy("The job was sent to the wrong kind of worker."),
+    ErrorCode.TOO_LARGE: lazy("The picture has more pixels than are accepted."),
+    ErrorCode.UNEXPECTED: lazy("Unexpected error. Check the worker's log."),
 }
 _PEOPLE = "admin.people_page"
 _manage = guard.permission(Permission.PEOPLE_MANAGE, step_up=_PEOPLE)
@@ -66,7 +91,7 @@ def invite() -> str | tuple[str, int]:
     form = {name: request.form.get(name, "") for name in ("name", "email", "role", "team")}
     role = _role(form["role"])
     if role is None:
-        return _people_page(form=form, errors={"role": "Choose a role."}), 422
+        return _people_page(form=form, errors={"role": _("Choose a role.")}), 422
     try:
         invitation, token = invitations.invite(
             db_session(),
@@ -88,14 +113,26 @@ def set_role(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Change a person's role."""
     role = _role(request.form.get("role", ""))
     if role is None:
-        raise Problem(422, "role", "Choose one of the roles.")
+        raise Problem(422, "role", _("Choose one of the roles."))
     try:
         user, changed = people.set_role(db_session(), guard.actor(), user_id, role, guard.now())
     except Invalid as bad:
         return _refused(bad)
     if not changed:
-        return _done(f"{user.name} already has the role {role.value}: nothing was changed.")
-    return _done(f"{user.name} now has the role {role.value} and has to sign in again.")
+        return _done(
+            _(
+                "%(name)s already has the role %(role)s: nothing was changed.",
+                name=user.name,
+                role=ROLES[role],
+            )
+        )
+    return _done(
+        _(
+            "%(name)s now has the role %(role)s and has to sign in again.",
+            name=user.name,
+            role=ROLES[role],
+        )
+    )
 
 
 @blueprint.post("/people/<uuid:user_id>/team")
@@ -104,14 +141,26 @@ def move(user_id: UUID) -> BaseResponse | tuple[str, int]:
     """Move a person to another team."""
     team_id = request.form.get("team", type=UUID)
     if team_id is None:
-        raise Problem(422, "team", "Choose one of the teams.")
+        raise Problem(422, "team", _("Choose one of the teams."))
     try:
         user, changed = people.move(db_session(), guard.actor(), user_id, team_id, guard.now())
     except Invalid as bad:
         return _refused(bad)
     if not changed:
-        return _done(f"{user.name} already belongs to {user.team.name}: nothing was changed.")
-    return _done(f"{user.name} now belongs to {user.team.name} and has to sign in again.")
+        return _done(
+            _(
+                "%(name)s already belongs to %(team)s: nothing was changed.",
+                name=user.name,
+                team=user.team.name,
+            )
+        )
+    return _done(
+        _(
+            "%(name)s now belongs to %(team)s and has to sign in again.",
+            name=user.name,
+            team=user.team.name,
+        )
+    )
 
 
 @blueprint.post("/people/<uuid:user_id>/disable")
@@ -122,7 +171,7 @@ def disable(user_id: UUID) -> BaseResponse | tuple[str, int]:
         user = people.disable(db_session(), guard.actor(), user_id, guard.now())
     except Invalid as bad:
         return _refused(bad)
-    return _done(f"{user.name} is disabled. Sessions and tokens have ended.")
+    return _done(_("%(name)s is disabled. Sessions and tokens have ended.", name=user.name))
 
 
 @blueprint.post("/people/<uuid:user_id>/enable")
@@ -133,7 +182,7 @@ def enable(user_id: UUID) -> BaseResponse | tuple[str, int]:
         user = people.enable(db_session(), guard.actor(), user_id, guard.now())
     except Invalid as bad:
         return _refused(bad)
-    return _done(f"{user.name} is enabled and can sign in again.")
+    return _done(_("%(name)s is enabled and can sign in again.", name=user.name))
 
 
 @blueprint.post("/people/<uuid:user_id>/reset-factor")
@@ -152,7 +201,7 @@ def reset_factor(user_id: UUID) -> str | tuple[str, int]:
 def end_sessions(user_id: UUID) -> BaseResponse:
     """End all sessions of a person."""
     count = people.end_sessions_of(db_session(), guard.actor(), user_id, guard.now())
-    return _done("One session has ended." if count == 1 else f"{count} sessions have ended.")
+    return _done(ngettext("One session has ended.", "%(num)s sessions have ended.", count))
 
 
 @blueprint.post("/invitations/<uuid:invitation_id>/withdraw")
@@ -163,7 +212,7 @@ def withdraw(invitation_id: UUID) -> BaseResponse | tuple[str, int]:
         invitations.withdraw_invitation(db_session(), guard.actor(), invitation_id, guard.now())
     except Invalid as bad:
         return _refused(bad)
-    return _done("The link no longer works.")
+    return _done(_("The link no longer works."))
 
 
 @blueprint.get("/jobs")
@@ -182,6 +231,7 @@ def jobs_page() -> str:
         silent=scheduler_signs.silent(db_session()),
         checks_pages=database.checks_its_pages(db.engine),
         shared=guard.services().settings.shared_worker_token,
+        drift_alarms=board_view.alarms(drift.alarms(db_session(), guard.now())),
         redis_answers=guard.services().redis_answers(),
         reason=_reason,
     )
@@ -192,8 +242,8 @@ def jobs_page() -> str:
 def retry(job_id: UUID) -> BaseResponse:
     """Queue a failed job again."""
     claims.retry(db_session(), guard.actor(), job_id, guard.now())
-    sweeper.notify(db_session(), guard.services().broker, job_id, guard.now())
-    flash("The job is queued again.", "ok")
+    sweeper.notify(db_session(), guard.services().broker, job_id)
+    flash(_("The job is queued again."), "ok")
     return redirect(url_for("admin.jobs_page"), 303)
 
 
@@ -202,7 +252,7 @@ def retry(job_id: UUID) -> BaseResponse:
 def revoke_worker(worker_token_id: UUID) -> BaseResponse:
     """End a worker's token, and what the worker is doing."""
     token = worker_tokens.revoke(db_session(), guard.actor(), worker_token_id, guard.now())
-    flash(f"The token of {token.name} no longer works.", "ok")
+    flash(_("The token of %(name)s no longer works.", name=token.name), "ok")
     return redirect(url_for("admin.jobs_page"), 303)
 
 
@@ -212,6 +262,7 @@ def _people_page(
     errors: dict[str, str] | None = None,
     made: dict[str, Any] | None = None,
 ) -> str:
+    known = teams.teams(db_session())
     return render_template(
         "admin/people.html",
         everybody=people.people(db_session()),
@@ -219,8 +270,10 @@ def _people_page(
             db_session(), guard.now(), idle=guard.services().settings.session_idle
         ),
         waiting=invitations.waiting_invitations(db_session(), guard.now()),
-        roles=list(Role),
-        teams=teams.teams(db_session()),
+        role_options=[(role.value, str(name)) for role, name in ROLES.items()],
+        team_options=[(team.id, team.name) for team in known],
+        team_names=[(team.name, team.name) for team in known],
+        teams=known,
         form=form or {},
         errors=errors or {},
         made=made,
@@ -243,8 +296,8 @@ def _reason(code: str | None) -> str:
     """Why a job failed, for administrators."""
     refused = REASONS.get(code or "")
     if refused is not None and "{" not in refused:
-        return refused
-    return _REASONS.get(code or "", wording.failure(code))
+        return str(refused)
+    return str(_REASONS.get(code or "", wording.failure(code)))
 
 
 def _role(text: str) -> Role | None:

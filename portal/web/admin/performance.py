@@ -3,11 +3,14 @@
 from flask import Blueprint, Response, render_template, request
 
 from portal.access import Permission
-from portal.performance import board, tables
+from portal.languages import _, month_text
+from portal.performance import board, drift, tables
 from portal.performance.intervals import LEAST
 from portal.performance.own_reading import LEAST_READERS
 from portal.services import db_session
 from portal.web.present import performance, plots
+from portal.web.present.boards import readers
+from portal.web.present.drift import board_view
 from portal.web.security import guard
 from portal.web.security.errors import Problem
 
@@ -17,7 +20,7 @@ blueprint = Blueprint("performance", __name__, url_prefix="/admin/performance")
 @blueprint.get("")
 @guard.permission(Permission.PERFORMANCE_READ)
 def page() -> str:
-    """How a model's results compare with the first verdicts, over the chosen months."""
+    """How a model's results compare with the readers' verdicts, over the chosen months."""
     found = _board()
     return render_template(
         "admin/performance.html",
@@ -35,22 +38,30 @@ def page() -> str:
             "to": found.rows[-1].month.name,
             "model": found.model.model_id.hex if found.model else "",
         },
-        month_names=[(name, name) for name in reversed(found.names)],
+        month_names=[(name, month_text(name)) for name in reversed(found.names)],
+        period=[month_text(row.month.name) for row in (found.rows[0], found.rows[-1])],
         model_names=[
-            (one.model_id.hex, f"{one.name} {one.version}{' (active)' if one.is_active else ''}")
+            (
+                one.model_id.hex,
+                f"{one.name} {one.version}{' (' + _('active') + ')' if one.is_active else ''}",
+            )
             for one in found.models
         ]
-        or [("", "None yet")],
+        or [("", _("None yet"))],
         least=LEAST,
         least_readers=LEAST_READERS,
         size=(plots.WIDTH, plots.HEIGHT),
+        readers=readers.lines(found.readers),
+        reader_plots=readers.drawn(found.readers),
+        readers_left_out=readers.left_out(found.readers),
+        drift_alarms=board_view.alarms(drift.alarms(db_session(), guard.now())),
     )
 
 
 @blueprint.get("/table.csv")
 @guard.permission(Permission.PERFORMANCE_READ)
 def table() -> Response:
-    """One of the board's tables to be saved: ?table=groups (the default), months or turnaround."""
+    """One of the board's tables to be saved: ?table=one of `tables.NAMES`, groups by default."""
     name = request.args.get("table", tables.NAMES[0])
     if name not in tables.NAMES:
         raise Problem(404, "not_found")
@@ -58,6 +69,17 @@ def table() -> Response:
         tables.as_csv(_board(), name),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="performance-{name}.csv"'},
+    )
+
+
+@blueprint.get("/readers.json")
+@guard.permission(Permission.PERFORMANCE_READ)
+def readers_document() -> Response:
+    """The table of readers, to be saved."""
+    return Response(
+        tables.readers_json(_board()),
+        content_type="application/json",
+        headers={"Content-Disposition": 'attachment; filename="performance-readers.json"'},
     )
 
 

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.critical import rota
 from portal.errors import Conflict, Invalid
+from portal.languages import _
 from portal.services import db_session
 from portal.web.security import guard
 
@@ -28,12 +29,12 @@ def page(team_id: UUID) -> str:
 @guard.permission(Permission.PEOPLE_MANAGE, step_up=_TEAMS)
 def change(team_id: UUID) -> BaseResponse | tuple[str, int]:
     """Add somebody, remove them, or move them up or down: what the pressed button states."""
-    what, _, who = request.form.get("change", "").partition(":")
+    what, _colon, who = request.form.get("change", "").partition(":")
     try:
         seen = [UUID(one) for one in request.form.get("seen", "").split(",") if one]
         person = UUID(request.form.get("person", "") if what == "add" else who)
     except ValueError:
-        return _page(team_id, error="Choose somebody."), 422
+        return _page(team_id, error=_("Choose somebody.")), 422
     try:
         wanted = _changed(seen, what, person)
         rota.choose(db_session(), guard.actor(), team_id, wanted, guard.now(), seen=seen)
@@ -41,7 +42,7 @@ def change(team_id: UUID) -> BaseResponse | tuple[str, int]:
         db_session().rollback()
         status = 422 if isinstance(refused, Invalid) else 409
         return _page(team_id, error=refused.message), status
-    flash("The rota is changed.", "ok")
+    flash(_("The rota is changed."), "ok")
     return redirect(url_for(".page", team_id=team_id), 303)
 
 
@@ -50,12 +51,12 @@ def _changed(seen: list[UUID], what: str, person: UUID) -> list[UUID]:
     if what == "add":
         return [*seen, person]
     if person not in seen:
-        raise Invalid("rota", "This person is not on the rota.")
+        raise Invalid("rota", _("This person is not on the rota."))
     place, others = seen.index(person), [one for one in seen if one != person]
     if what == "remove":
         return others
     if what not in ("up", "down"):
-        raise Invalid("rota", "Add, remove or move somebody.")
+        raise Invalid("rota", _("Add, remove or move somebody."))
     others.insert(max(0, place - 1) if what == "up" else place + 1, person)
     return others
 
@@ -66,7 +67,7 @@ def _page(team_id: UUID, *, error: str = "") -> str:
     return render_template(
         "admin/rota.html",
         rota=found,
-        people=[("", "Choose"), *((one.hex, name) for one, name in found.others)],
+        people=[("", _("Choose")), *((one.hex, name) for one, name in found.others)],
         minutes=minutes,
         most=rota.MOST,
         error=error,

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.errors import Invalid
+from portal.languages import _, lazy
 from portal.sentences import team_templates, templates
 from portal.sentences.templates import Kind
 from portal.services import db_session
@@ -18,10 +19,10 @@ blueprint = Blueprint("sentences", __name__, url_prefix="/admin/teams/<uuid:team
 # What a step-up comes back to: it knows no team.
 _TEAMS = "teams.page"
 _KINDS: Final = {
-    Kind.ONE_SIDE: "Pneumothorax on one side",
-    Kind.BOTH_SIDES: "Pneumothorax on both sides",
-    Kind.NONE: "No pneumothorax",
-    Kind.UNSURE: "Unsure",
+    Kind.ONE_SIDE: lazy("Pneumothorax on one side"),
+    Kind.BOTH_SIDES: lazy("Pneumothorax on both sides"),
+    Kind.NONE: lazy("No pneumothorax"),
+    Kind.UNSURE: lazy("Unsure"),
 }
 
 
@@ -41,17 +42,19 @@ def change(team_id: UUID) -> BaseResponse | tuple[str, int]:
     wanted = "" if what == "default" else text
     try:
         if what == "preview":
-            shown = team_templates.preview(Kind(kind), templates.check(Kind(kind), text))
+            checked = templates.check(Kind(kind), text)
+            language = team_templates.wording(db_session(), guard.actor(), team_id).language
+            shown = team_templates.preview(Kind(kind), checked, language)
             return _page(team_id, kind=kind, text=text, examples=shown), 200
         if what == "store" and not text.strip():
-            raise Invalid("template", "A sentence needs a text.")
+            raise Invalid("template", _("A sentence needs a text."))
         team_templates.change(db_session(), guard.actor(), team_id, kind, wanted, guard.now())
     except Invalid as bad:
         db_session().rollback()
         return _page(team_id, kind=kind, text=text, error=bad.message), 422
     except ValueError:
-        return _page(team_id, error="Choose one of the sentences."), 422
-    flash("The sentence is stored.", "ok")
+        return _page(team_id, error=_("Choose one of the sentences.")), 422
+    flash(_("The sentence is stored."), "ok")
     return redirect(url_for(".page", team_id=team_id), 303)
 
 

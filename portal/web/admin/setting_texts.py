@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from portal import languages
 from portal.accounts.team_settings import typed
+from portal.languages import _, lazy, ngettext, number_text
 from portal.models import AiShown, Language
-from portal.teams.settings import BOUNDS, DEFAULTS, TeamSettings
+from portal.performance.own_reading import LEAST_READERS
+from portal.teams.settings import BOUNDS, DEFAULTS, UNITS, TeamSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,75 +33,123 @@ class SettingLine:
 VALUES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "ai_shown": {
-            AiShown.WITH_PICTURE: "With the picture",
-            AiShown.AFTER_VERDICT: "After the reader’s first verdict",
-            AiShown.NEVER: "Never (study arm)",
+            AiShown.WITH_PICTURE: lazy("With the picture"),
+            AiShown.AFTER_VERDICT: lazy("After the reader’s first verdict"),
+            AiShown.NEVER: lazy("Never (study arm)"),
         },
-        "escalates": {"yes": "Yes", "no": "No"},
-        "language": {Language.EN: "English"},
+        "escalates": {"yes": lazy("Yes"), "no": lazy("No")},
+        "language": {Language(code): name for code, name in languages.NAMES.items()},
+        "names_on_board": {"yes": lazy("Yes"), "no": lazy("No")},
     }
 )
 _AI_SHOWN: Final = {
-    AiShown.WITH_PICTURE: "Readers and technologists see the AI result with the picture. Exams in "
-    "which the AI found something are listed first.",
-    AiShown.AFTER_VERDICT: "A reader sees nothing of the AI result of an exam until they have "
-    "saved a finding on it; technologists, until any reader has. Lists are by arrival.",
-    AiShown.NEVER: "Readers and technologists of this team never see an AI result. Lists are by "
-    "arrival. Boards show numbers to admins alone.",
+    AiShown.WITH_PICTURE: lazy(
+        "Readers and technologists see the AI result with the picture. Exams in "
+        "which the AI found something are listed first."
+    ),
+    AiShown.AFTER_VERDICT: lazy(
+        "A reader sees nothing of the AI result of an exam until they have "
+        "saved a finding on it; technologists, until any reader has. Lists are by arrival."
+    ),
+    AiShown.NEVER: lazy(
+        "Readers and technologists of this team never see an AI result. Lists are by "
+        "arrival. Boards show numbers to admins alone."
+    ),
 }
 
 
 def _second(now: TeamSettings) -> str:
     if now.second_read_percent == 0:
-        return "No exam gets a second reader by chance."
+        return _("No exam gets a second reader by chance.")
     if now.second_read_percent == 100:
-        return "Every exam gets a second reader, who does not see the first verdict."
-    return (
-        f"About {now.second_read_percent} of 100 exams, drawn by chance, get a second reader, who "
-        "does not see the first verdict."
+        return _("Every exam gets a second reader, who does not see the first verdict.")
+    return _(
+        "About %(count)s of 100 exams, drawn by chance, get a second reader, who "
+        "does not see the first verdict.",
+        count=now.second_read_percent,
     )
 
 
 def _signing(now: TeamSettings) -> str:
-    return (
-        f"Verdicts can be signed for {_counted(now.signing_minutes, 'minute')} after password and "
-        "code were given; then they are asked for again."
+    return _(
+        "Verdicts can be signed for %(time)s after password and code were given; then they are "
+        "asked for again.",
+        time=_minutes(now.signing_minutes),
     )
 
 
 def _old(now: TeamSettings) -> str:
-    return (
-        f"An exam that was taken more than {_counted(now.old_exam_hours or 0, 'hour')} before it "
-        "arrives waits behind others, is no alarm and stays out of turnaround. This applies to "
-        "exams that arrive from now on."
+    return _(
+        "An exam that was taken more than %(time)s before it arrives waits behind others, is "
+        "no alarm and stays out of turnaround. This applies to exams that arrive from now on.",
+        time=_hours(now.old_exam_hours or 0),
     )
 
 
 def _age(now: TeamSettings) -> str:
     if now.age_min is None:
-        found = "Pictures of patients under 18 get no result: the model was made for adults."
+        found = _("Pictures of patients under 18 get no result: the model was made for adults.")
     elif now.age_min == 0:
-        found = "Pictures of patients of every age get a result; it is marked for those under 18."
-    else:
-        found = (
-            f"Pictures of patients from {now.age_min} years on get a result; it is marked for "
-            "those under 18. Younger ones get none."
+        found = _(
+            "Pictures of patients of every age get a result; it is marked for those under 18."
         )
-    return f"{found} This applies to pictures that are analysed from now on."
+    else:
+        found = _(
+            "Pictures of patients from %(years)s years on get a result; it is marked for those "
+            "under 18. Younger ones get none.",
+            years=now.age_min,
+        )
+    return f"{found} " + _("This applies to pictures that are analysed from now on.")
 
 
 def _escalates(now: TeamSettings) -> str:
     if now.escalates:
-        return "A critical finding that nobody acknowledges goes on to the next person on the rota."
-    return "A critical finding stays with whom it was sent to first."
+        return _(
+            "A critical finding that nobody acknowledges goes on to the next person on the rota."
+        )
+    return _("A critical finding stays with whom it was sent to first.")
 
 
 def _escalation(now: TeamSettings) -> str:
     if not now.escalates:
-        return "No effect: critical findings do not go on to the next person."
-    return (
-        f"A critical finding goes on {_counted(now.escalation_minutes, 'minute')} after it was "
-        "sent, and again after the same time, until somebody acknowledges it."
+        return _("No effect: critical findings do not go on to the next person.")
+    return _(
+        "A critical finding goes on %(time)s after it was sent, and again after the same time, "
+        "until somebody acknowledges it.",
+        time=_minutes(now.escalation_minutes),
+    )
+
+
+def _language(now: TeamSettings) -> str:
+    return _(
+        "Pages are in %(language)s for those of the team who have chosen none themselves, and so "
+        "are its messages and the sentence that is copied.",
+        language=languages.NAMES[now.language],
+    )
+
+
+def _names_on_board(now: TeamSettings) -> str:
+    if now.names_on_board:
+        return _(
+            "Under Performance, admins see the Dice of the outlines and the reading time of each "
+            "reader of this team with their name, also of earlier months. The readers see under "
+            "History that it is so."
+        )
+    return _(
+        "Under Performance, admins see the Dice of the outlines and the reading time of each "
+        "reader without a name, and only where at least %(count)s readers have enough exams.",
+        count=LEAST_READERS,
+    )
+
+
+def _off_peak(now: TeamSettings) -> str:
+    if now.off_peak_from == now.off_peak_until:
+        return _("No effect: all of the day is off-peak, since both hours are the same.")
+    return _(
+        "Pictures that a rule puts off are analysed from %(start)s:00 to %(end)s:00 by the "
+        "server’s clock. What has not begun by the end still goes on.",
+        start=f"{now.off_peak_from:02}",
+        end=f"{now.off_peak_until:02}",
     )
 
 
@@ -112,18 +163,25 @@ OFFERED: Final = frozenset(
         "age_min",
         "escalates",
         "escalation_minutes",
+        "language",
+        "names_on_board",
+        "off_peak_from",
+        "off_peak_until",
     }
 )
 _TITLES: Final = MappingProxyType(
     {
-        "ai_shown": "AI result for readers",
-        "second_read_percent": "Second reads",
-        "signing_minutes": "Time to sign",
-        "old_exam_hours": "Older exams",
-        "age_min": "Patients under 18",
-        "escalates": "Unacknowledged critical findings go on",
-        "escalation_minutes": "Time until they go on",
-        "language": "Language",
+        "ai_shown": lazy("AI result for readers"),
+        "second_read_percent": lazy("Second reads"),
+        "signing_minutes": lazy("Time to sign"),
+        "old_exam_hours": lazy("Older exams"),
+        "age_min": lazy("Patients under 18"),
+        "escalates": lazy("Unacknowledged critical findings go on"),
+        "escalation_minutes": lazy("Time until they go on"),
+        "language": lazy("Language"),
+        "names_on_board": lazy("Names on the board"),
+        "off_peak_from": lazy("Off-peak from"),
+        "off_peak_until": lazy("Off-peak until"),
     }
 )
 _EFFECTS: Final[Mapping[str, Callable[[TeamSettings], str]]] = MappingProxyType(
@@ -135,7 +193,10 @@ _EFFECTS: Final[Mapping[str, Callable[[TeamSettings], str]]] = MappingProxyType(
         "age_min": _age,
         "escalates": _escalates,
         "escalation_minutes": _escalation,
-        "language": lambda _: "Texts are in English, the only language so far.",
+        "language": _language,
+        "names_on_board": _names_on_board,
+        "off_peak_from": _off_peak,
+        "off_peak_until": _off_peak,
     }
 )
 
@@ -171,17 +232,30 @@ def _options(name: str, defaults: TeamSettings) -> list[tuple[str, str]]:
         return []
     texts = VALUES[name]
     default = texts[typed(getattr(defaults, name))]
-    return [("", f"Default: {default}"), *texts.items()]
+    return [
+        ("", _("Default: %(value)s", value=default)),
+        *((value, str(text)) for value, text in texts.items()),
+    ]
 
 
 def _help(name: str, defaults: TeamSettings) -> str:
     if name not in BOUNDS:
         return ""
     bounds, default = BOUNDS[name], getattr(defaults, name)
-    unit = "Percent" if bounds.unit == "%" else bounds.unit.capitalize()
-    normal = "no result" if default is None else f"{default:,}"
-    return f"{unit}, {bounds.least:,} to {bounds.most:,}; empty for the default: {normal}"
+    unit = str(UNITS[bounds.unit])
+    normal = _("no result") if default is None else number_text(default)
+    return _(
+        "%(unit)s, %(least)s to %(most)s; empty for the default: %(normal)s",
+        unit=unit[:1].upper() + unit[1:],
+        least=number_text(bounds.least),
+        most=number_text(bounds.most),
+        normal=normal,
+    )
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _hours(number: int) -> str:
+    return ngettext("%(num)s hour", "%(num)s hours", number)
+
+
+def _minutes(number: int) -> str:
+    return ngettext("%(num)s minute", "%(num)s minutes", number)

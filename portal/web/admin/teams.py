@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.accounts import team_settings, teams
 from portal.errors import Conflict, Invalid
+from portal.languages import _
 from portal.services import db_session
 from portal.web.admin import setting_texts
 from portal.web.security import guard
@@ -35,7 +36,7 @@ def make() -> BaseResponse | tuple[str, int]:
         team = teams.make_team(db_session(), guard.actor(), name, guard.now())
     except Invalid as bad:
         return _page(name=name, error=bad.message), 422
-    flash(f"The team {team.name} is created. Move or invite people to it.", "ok")
+    flash(_("The team %(name)s is created. Move or invite people to it.", name=team.name), "ok")
     return redirect(url_for(_PAGE), 303)
 
 
@@ -49,7 +50,7 @@ def rename(team_id: UUID) -> BaseResponse | tuple[str, int]:
         )
     except Invalid as bad:
         return _page(wrong=team_id, error=bad.message), 422
-    flash(f"The team is now called {team.name}.", "ok")
+    flash(_("The team is now called %(name)s.", name=team.name), "ok")
     return redirect(url_for(_PAGE), 303)
 
 
@@ -71,7 +72,7 @@ def choose(team_id: UUID, name: str) -> BaseResponse | tuple[str, int]:
         return _team_page(team_id, wrong=name, text=text, error=bad.message), 422
     except Conflict as changed:
         return _team_page(team_id, wrong=name, error=changed.message), 409
-    flash(f"{setting_texts.title(name)}: saved.", "ok")
+    flash(_("%(title)s: saved.", title=setting_texts.title(name)), "ok")
     return redirect(url_for(_TEAM_PAGE, team_id=team_id, _anchor=name), 303)
 
 

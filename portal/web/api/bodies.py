@@ -17,10 +17,17 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema, models_json_schema
 
 from portal.intake.submission import Remark
-from portal.models import Finding, Reason, RetractionReason, SizeClass, Verdict, View
+from portal.models import (
+    Finding,
+    Reason,
+    RetractionReason,
+    SizeClass,
+    Verdict,
+    VerdictState,
+    View,
+)
 from portal.reading.reviews import COMMENT_LENGTH
 from portal.studies.status import State, Waiting
-from portal.studies.verdicts import VerdictState
 from worker.contract.measurements import Measurements
 from worker.contract.prediction import (
     Band,
@@ -58,7 +65,8 @@ Moment = Annotated[
 
 _STATE: Final = (
     "`ready`: the pictures are prepared, and the token's owner may not see what the AI found nor "
-    "whether it has (yet): so the team has chosen."
+    "whether it has (yet): so the team has chosen. `skipped`: a rule of the team keeps all of them "
+    "without analysis. `failed`: one could not be done; `no_result`: the quality gate refused them."
 )
 # JSON as it was stored, which was of its model then: it is sent without another check.
 _AsStored = PlainSerializer(lambda value: value)
@@ -143,6 +151,10 @@ class Standing(Body):
     new_pictures: int = Field(
         description="How many came after it was read: the study is to be read again, and a signed "
         "verdict stays as it was."
+    )
+    hidden: bool = Field(
+        description="Whether what was found is left out, because the token's owner has stated no "
+        "finding of their own yet and their team shows a colleague's only then."
     )
 
 
@@ -231,6 +243,18 @@ _SIZE: Final = (
 _REASON: Final = "Why the finding is another than the AI result, or what is wrong with the outline."
 
 
+class Annotation(Body):
+    """A ruler, or an arrow with a text, that a review keeps."""
+
+    instance: UUID = Field(description="The picture that it is drawn on.")
+    kind: Literal["ruler", "arrow"]
+    line: list[float] = Field(
+        description="From x, y to x, y in pixels of the instance's rows and columns; an arrow "
+        "points at the end."
+    )
+    text: str = Field(description="An arrow's, as the reader wrote it; else empty.")
+
+
 class Review(Body):
     """One reader's finding, and the verdict on the AI result that follows from it."""
 
@@ -243,6 +267,7 @@ class Review(Body):
     )
     reason: Reason | None = Field(description=_REASON)
     comment: str
+    annotations: list[Annotation] = Field(description="What the reader has drawn on the pictures.")
     created: Moment
 
 
@@ -374,6 +399,10 @@ class StudyQuery(Body):
     ) = Field(None, description="Only studies with this result.")
     side: Literal["right", "left", "both"] | SkipJsonSchema[None] = Field(
         None, description="Only findings on this side."
+    )
+    verdict: VerdictState | Literal["retracted"] | SkipJsonSchema[None] = Field(
+        None,
+        description="Only studies whose verdict stands so, or whose AI result was retracted.",
     )
 
 

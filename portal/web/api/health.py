@@ -11,7 +11,7 @@ from portal.models import db
 from portal.services import UNAVAILABLE, db_session
 from portal.web.security import guard
 
-_CHECKS: Final = ("database", "schema", "redis", "clock", "scheduler", "jobs", "integrity")
+_CHECKS: Final = ("database", "schema", "redis", "clock", "scheduler", "dicom", "jobs", "integrity")
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 
@@ -28,11 +28,12 @@ def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
     So it is where the scheduler is `silent`, which does not sweep or link the log for a minute or
-    has never run; where jobs are `stalled`: they wait although a worker could take them, or
-    `waiting_for_model`: for a worker that has the model, which none has; where the last check of
-    stored data is `old` or has found something `damaged`, or can find nothing, as PostgreSQL keeps
-    no checksums of its pages (`unchecked`); and where the clock is `ahead` or `behind`, by which
-    times of the portal are then not judged.
+    has never run; where DICOM nodes may send and the listener is `silent` likewise; where jobs are
+    `stalled`: they wait although a worker could take them, or `waiting_for_model`: for a worker
+    that has the model, which none has; where the last check of stored data is `old` or has found
+    something `damaged`, or can find nothing, as PostgreSQL keeps no checksums of its pages
+    (`unchecked`); and where the clock is `ahead` or `behind`, by which times of the portal are then
+    not judged, or `unreadable`: the log that it is compared with can't be read.
     """
     checks = dict.fromkeys(_CHECKS, "ok")
     try:
@@ -54,10 +55,14 @@ def _look_into(checks: dict[str, str]) -> None:
     try:
         if scheduler_signs.silent(db_session()):
             checks["scheduler"] = "silent"
+        if scheduler_signs.dicom_is_silent(db_session()):
+            checks["dicom"] = "silent"
         checks["clock"] = clock.look(db_session(), guard.now()).state
         checked = integrity_state.last(db_session())
         if checked is not None and (checked.problems or checks["clock"] == "ok"):
             checks["integrity"] = checked.state(guard.now())
+        if checks["clock"] == "unreadable":
+            checks["integrity"] = "damaged"
         if checks["integrity"] == "ok" and not database.checks_its_pages(db.engine):
             checks["integrity"] = "unchecked"
         if checks["clock"] == "ok":

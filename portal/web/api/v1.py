@@ -3,6 +3,7 @@ names cases by the ids that it was given. Errors are RFC 9457 problem documents.
 every operation, `bodies` what it sends and takes; keep all in step.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -15,7 +16,7 @@ from portal.errors import Conflict
 from portal.intake import submission, zip_submission
 from portal.reading import reviews, worklist
 from portal.reading.case import open_study, read_blob, study_state
-from portal.reading.case_records import PictureView, PredictionView, ReviewView
+from portal.reading.case_records import Annotation, PictureView, PredictionView, ReviewView
 from portal.services import db_session
 from portal.studies import status
 from portal.web.api import bodies
@@ -58,6 +59,7 @@ def studies() -> Response:
         state=query.state or "",
         result=query.result or "",
         side=query.side or "",
+        verdict=query.verdict or "",
         page=query.page,
         after=query.after or "",
         per_page=query.per_page,
@@ -136,6 +138,7 @@ def review(study_id: UUID) -> tuple[Response, int]:
         verdict=saved.verdict,
         reason=saved.reason,
         comment=saved.comment,
+        annotations=_annotations(saved.annotations),
         created=row.created,
     )
     return jsonify(body.as_json()), 201 if saved.is_new else 200
@@ -159,8 +162,17 @@ def _review_of(review: ReviewView) -> bodies.Review:
         verdict=review.verdict,
         reason=review.reason,
         comment=review.comment,
+        annotations=_annotations(review.annotations),
         created=review.created,
     )
+
+
+def _annotations(drawn: Mapping[UUID, Sequence[Annotation]]) -> list[bodies.Annotation]:
+    return [
+        bodies.Annotation(instance=picture, kind=one.kind, line=list(one.line), text=one.text)
+        for picture, of_picture in drawn.items()
+        for one in of_picture
+    ]
 
 
 def _submitted(submitted: submission.Submitted) -> bodies.Submitted:
@@ -211,6 +223,7 @@ def _summary(state: status.StudyState, case: str, created: datetime | None) -> b
             author=state.standing.author or None,
             at=state.standing.at,
             new_pictures=state.new_pictures,
+            hidden=state.standing.is_hidden,
         ),
         found_after_reading=state.found_after_reading,
         result=_result(result, under_18=state.under_18) if result is not None else None,

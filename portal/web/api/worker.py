@@ -127,7 +127,7 @@ def finish(job_id: UUID) -> tuple[str, int]:
         result = _json_object()
     follower = outcomes.finish(db_session(), services.vault, ticket, result, guard.now(), outputs)
     if follower is not None:
-        sweeper.notify(db_session(), services.broker, follower, guard.now())
+        sweeper.notify(db_session(), services.broker, follower)
     return _NOTHING
 
 

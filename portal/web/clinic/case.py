@@ -18,7 +18,9 @@ from flask import (
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
-from portal.errors import Invalid
+from portal.errors import Conflict, Invalid
+from portal.jobs import analysis, sweeper
+from portal.languages import _
 from portal.models import BlobKind
 from portal.reading import reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
@@ -59,10 +61,10 @@ def case(study_id: UUID) -> str:
     )
     guard.services().shown.add(guard.actor().session_id, [study_id])
     looks = viewer_preferences.preferences_of(db_session(), guard.actor())
-    drawn = drafts.draft_of(
+    draft = drafts.draft_of(
         db_session(), guard.services().vault, guard.actor(), view.picture.instance_id
     )
-    page = case_view.case_page(view, guard.actor(), looks, drawn)
+    page = case_view.case_page(view, guard.actor(), looks, draft)
     screen = screen_checks.last(db_session(), guard.actor(), screen_cookie.number())
     place = list_filters.of_request().place
     return render_template(
@@ -94,7 +96,7 @@ def _as_signed(study_id: UUID) -> str:
     looker = replace(guard.actor(), permissions=held)
     signed = next((one for one in view.reviews if one.review_id == signature.review_id), None)
     drawn = signed.annotations.get(view.picture.instance_id, []) if signed else []
-    page = case_view.case_page(view, looker, looks, drawn, signature)
+    page = case_view.case_page(view, looker, looks, drafts.Draft(drawn), signature)
     place = list_filters.of_request().place
     return render_template(
         "case/case.html", case=page, place=place, actor=looker, reports=None, critical=None
@@ -135,11 +137,13 @@ def review(study_id: UUID) -> Response | BaseResponse:
     """
     sent: Any = json_or_none() if request.is_json else request.form
     if not hasattr(sent, "get"):
-        raise Problem(400, "bad_json", "Send an object with finding, size, reason and comment.")
+        raise Problem(400, "bad_json", _("Send an object with finding, size, reason and comment."))
     names = ("finding", "size", "reason", "comment", "seen", "after", "drawn")
     fields = {name: sent.get(name) for name in names}
     if not all(value is None or isinstance(value, str) for value in fields.values()):
-        raise Problem(422, "bad_review", f"These fields must be strings: {', '.join(names)}.")
+        raise Problem(
+            422, "bad_review", _("These fields must be strings: %(names)s.", names=", ".join(names))
+        )
     try:
         saved = reviews.add_review(
             db_session(),
@@ -198,6 +202,21 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
     }
 
 
+@blueprint.post("/analyse")
+@guard.permission(Permission.STUDY_SUBMIT)
+def analyse_now(study_id: UUID) -> BaseResponse:
+    """Analyse at once what a rule of the team keeps without analysis or has put off."""
+    services = guard.services()
+    try:
+        jobs = analysis.analyse_now(db_session(), guard.actor(), study_id, guard.now())
+    except Conflict as nothing:
+        flash(nothing.message, "warn")
+        jobs = []
+    for job_id in jobs:
+        sweeper.notify(db_session(), services.broker, job_id)
+    return redirect(url_for(".case", study_id=study_id, **list_filters.of_request().place), 303)
+
+
 @blueprint.get("/next")
 @guard.permission(Permission.STUDY_READ)
 def following(study_id: UUID) -> BaseResponse:
@@ -208,7 +227,7 @@ def following(study_id: UUID) -> BaseResponse:
         if following_one:
             at = url_for(".case", study_id=following_one, **filters.place)
             return redirect(at, 303)
-        flash("No other case waits for you as a second reader.", "ok")
+        flash(_("No other case waits for you as a second reader."), "ok")
         return redirect(url_for("second_reads.page"), 303)
     found = worklist.next_study(
         db_session(),
@@ -222,7 +241,10 @@ def following(study_id: UUID) -> BaseResponse:
         return redirect(url_for(".case", study_id=found, **filters.place), 303)
     if filters.state not in (list_filters.TO_READ, "read"):
         flash(
-            "All read: no case of this list is left, other than those that colleagues are reading.",
+            _(
+                "All read: no case of this list is left, other than those that colleagues are "
+                "reading."
+            ),
             "ok",
         )
     return redirect(url_for("worklist.worklist", **filters.args), 303)

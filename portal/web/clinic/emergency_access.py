@@ -8,16 +8,17 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.accounts import break_glass
 from portal.errors import Invalid
+from portal.languages import _, lazy
 from portal.services import db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("emergency", __name__, url_prefix="/emergency")
 
 REASONS = {
-    "emergency": "Patient emergency",
-    "second_opinion": "Second opinion requested",
-    "incident": "Incident or complaint",
-    "fault": "Technical fault with this case",
+    "emergency": lazy("Patient emergency"),
+    "second_opinion": lazy("Second opinion requested"),
+    "incident": lazy("Incident or complaint"),
+    "fault": lazy("Technical fault with this case"),
 }
 _PAGE = "emergency.page"
 
@@ -55,7 +56,7 @@ def open_case() -> BaseResponse | tuple[str, int]:
 def end(grant_id: UUID) -> BaseResponse:
     """Close a case again: one's own, or anyone's for auditors and admins."""
     break_glass.end(db_session(), guard.actor(), grant_id, guard.now())
-    flash("The case is closed again.", "ok")
+    flash(_("The case is closed again."), "ok")
     watches = guard.actor().may(Permission.AUDIT_READ)
     return redirect(url_for("audit.log" if watches else _PAGE), 303)
 

@@ -9,39 +9,46 @@ from portal import errors
 from portal.access import Permission
 from portal.exchange import deidentified_export
 from portal.exchange.deidentified_export import LOOK
+from portal.languages import _, lazy
 from portal.services import db_session
 from portal.web.security import guard
 
 blueprint = Blueprint("export", __name__, url_prefix="/studies/<uuid:study_id>/export")
 
 FILES = {
-    "image.dcm": "The picture as DICOM: unchanged pixels, new identity",
-    "mask.png": "The model’s outline",
-    "reader-mask.png": "The newest outline by a reader",
-    "reader-mask-by.png": "The newest outline by each reader, apart",
-    "masks.csv": "All outlines as run lengths (column after column, as in SIIM-ACR)",
-    "result.csv": "AI result and the verdict that stands, as a table",
-    "result.json": "AI result and readers’ findings, without names and comments",
-    "manifest.json": "What was changed, and the digest of each file",
+    "image.dcm": lazy("The picture as DICOM: unchanged pixels, new identity"),
+    "mask.png": lazy("The model’s outline"),
+    "reader-mask.png": lazy("The newest outline by a reader"),
+    "reader-mask-by.png": lazy("The newest outline by each reader, apart"),
+    "masks.csv": lazy("All outlines as run lengths (column after column, as in SIIM-ACR)"),
+    "result.csv": lazy("AI result and the verdict that stands, as a table"),
+    "result.json": lazy("AI result and readers’ findings, without names and comments"),
+    "manifest.json": lazy("What was changed, and the digest of each file"),
 }
 WARNINGS = {
-    "burned_in_yes": "According to the header, text is burned into this picture.",
-    "burned_in_unknown": "The header does not state whether text is burned into this picture.",
-    "secondary_capture": "It is a screen capture or a scan; these often show names.",
-    "overlay_in_pixels": "It has an overlay in its pixels, which may be text.",
-    "table_left_out": (
+    "burned_in_yes": lazy("According to the header, text is burned into this picture."),
+    "burned_in_unknown": lazy(
+        "The header does not state whether text is burned into this picture."
+    ),
+    "secondary_capture": lazy("It is a screen capture or a scan; these often show names."),
+    "overlay_in_pixels": lazy("It has an overlay in its pixels, which may be text."),
+    "table_left_out": lazy(
         "A lookup table is left out: it is not a curve and may contain text. "
         "The exported picture may look different."
     ),
-    "spacing_left_out": (
+    "spacing_left_out": lazy(
         "The pixel spacing is left out: by it the picture would not be as large as a chest X-ray."
     ),
-    "no_dicom": "The picture was uploaded as PNG or JPEG and is left out: only DICOM is exported.",
-    "damaged": "The picture is damaged or could not be decoded, and is left out.",
-    "not_cleanable": "The picture may contain text that cannot be removed and is left out.",
-    "too_much_work": "A picture takes far longer to de-identify than an X-ray, and is left out.",
-    "no_time": "Pictures before it took up the time that an export has: it is left out.",
-    "mask_left_out": "The outline could not be read and is left out.",
+    "no_dicom": lazy(
+        "The picture was uploaded as PNG or JPEG and is left out: only DICOM is exported."
+    ),
+    "damaged": lazy("The picture is damaged or could not be decoded, and is left out."),
+    "not_cleanable": lazy("The picture may contain text that cannot be removed and is left out."),
+    "too_much_work": lazy(
+        "A picture takes far longer to de-identify than an X-ray, and is left out."
+    ),
+    "no_time": lazy("Pictures before it took up the time that an export has: it is left out."),
+    "mask_left_out": lazy("The outline could not be read and is left out."),
 }
 
 
@@ -95,9 +102,18 @@ def _left_out(planned: deidentified_export.Plan, code: str) -> str:
     """The warning, with the pictures that it is about where there are several."""
     numbers = [str(number) for number, why in planned.left_out.items() if why == code]
     if not numbers or planned.pictures == 1:
-        return WARNINGS[code]
-    of = "Picture" if len(numbers) == 1 else "Pictures"
-    return f"{WARNINGS[code]} {of} {', '.join(numbers)} of {planned.pictures}."
+        return str(WARNINGS[code])
+    *before, last = numbers
+    which = (
+        _(
+            "Pictures %(numbers)s of %(all)s.",
+            numbers=", ".join(numbers),
+            all=planned.pictures,
+        )
+        if before
+        else _("Picture %(number)s of %(all)s.", number=last, all=planned.pictures)
+    )
+    return f"{WARNINGS[code]} {which}"
 
 
 def _kind(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from flask import Blueprint, Flask, Response, current_app, request
 from jinja2 import Environment
 
-from portal import database
+from portal import database, languages
 from portal.access import Permission
 from portal.models import db
 from portal.reading.lists.feed import Feed, OpenList, Update
@@ -39,7 +39,7 @@ _making = Lock()
 def events() -> Response:
     """What changes in the exams `ids`, and what has arrived that the page does not know."""
     feed, app, actor = _feed(), _app(), guard.actor()
-    clock = guard.services().clock
+    clock, language = guard.services().clock, languages.current()
     ids = frozenset(list_rows.ids_of(request.args.get("ids", "")))
     since, known = list_arrivals.parse(request.args.get("known", ""), guard.now())
 
@@ -48,7 +48,8 @@ def events() -> Response:
         waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
 
         def send(update: Update | None) -> None:
-            message = None if update is None else _message(app.jinja_env, update, clock())
+            with languages.speaking(language):  # in the thread of the feed
+                message = None if update is None else _message(app.jinja_env, update, clock())
             loop.call_soon_threadsafe(waiting.put_nowait, message)
 
         opened = OpenList(actor, ids, since, known, send)
@@ -61,7 +62,8 @@ def events() -> Response:
                 except TimeoutError:
                     yield b": still here\n\n"
                     continue
-                if message is None:
+                if message is None:  # the person's session is over: asking again would be refused
+                    yield b"event: ended\ndata: session\n\n"
                     return
                 yield message
         finally:
@@ -91,7 +93,9 @@ def _feed() -> Feed:
 
 def _message(templates: Environment, update: Update, now: datetime) -> bytes:
     rows: dict[str, Any] = {
-        str(study_id): list_rows.live_row(study_id, row, functools.partial(_cells, templates))
+        str(study_id): list_rows.live_row(
+            study_id, row, functools.partial(_cells, templates, languages.current())
+        )
         for study_id, row in update.rows.items()
     }
     counts = templates.get_template("worklist/counts.html").render(counts=update.counts)
@@ -105,5 +109,5 @@ def _message(templates: Environment, update: Update, now: datetime) -> bytes:
 
 
 @functools.lru_cache(maxsize=500)
-def _cells(templates: Environment, status: RowStatus) -> str:
+def _cells(templates: Environment, _language: str, status: RowStatus) -> str:
     return templates.get_template("worklist/live_cells.html").render(status=status)

@@ -143,7 +143,7 @@ def version(study_id: UUID, outline_id: UUID) -> Response:
 
 def _announce(job_id: UUID | None) -> None:
     if job_id is not None:
-        sweeper.notify(db_session(), guard.services().broker, job_id, guard.now())
+        sweeper.notify(db_session(), guard.services().broker, job_id)
 
 
 def _sent() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.errors import Conflict, Invalid
 from portal.governance import patient_merges
+from portal.languages import _
 from portal.services import db_session
 from portal.web.present import wording
 from portal.web.security import guard
@@ -39,7 +40,7 @@ def merge(study_id: UUID) -> BaseResponse | tuple[str, int]:
     try:
         other = UUID(request.form.get("other_id", ""))
     except ValueError:
-        return _page(study_id, error="Name the other case first."), 422
+        return _page(study_id, error=_("Name the other case first.")), 422
     reason = request.form.get("reason", "")
     try:
         patient_merges.merge(db_session(), guard.actor(), study_id, other, reason, guard.now())
@@ -47,7 +48,7 @@ def merge(study_id: UUID) -> BaseResponse | tuple[str, int]:
         db_session().rollback()
         status = 422 if isinstance(refused, Invalid) else 409
         return _page(study_id, error=refused.message), status
-    flash("Merged: their exams are listed with each other now.", "ok")
+    flash(_("Merged: their exams are listed with each other now."), "ok")
     return redirect(url_for(".page", study_id=study_id), 303)
 
 
@@ -60,7 +61,7 @@ def undo(study_id: UUID, merge_id: UUID) -> BaseResponse | tuple[str, int]:
     except Conflict as conflict:
         db_session().rollback()
         return _page(study_id, error=conflict.message), 409
-    flash("Undone: the patients are apart again.", "ok")
+    flash(_("Undone: the patients are apart again."), "ok")
     return redirect(url_for(".page", study_id=study_id), 303)
 
 
@@ -79,4 +80,5 @@ def _page(study_id: UUID, *, other: str = "", error: str = "") -> str:
         error=error,
         reasons=list(wording.MERGE_REASONS.items()),
         reason_texts=wording.MERGE_REASONS,
+        sex=wording.sex,
     )

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.errors import Conflict
+from portal.languages import _, number_text
 from portal.reading.second_reads import requests, waiting
 from portal.services import db_session
 from portal.studies.worklist_filters import SECOND_READ
@@ -49,13 +50,13 @@ def ask(study_id: UUID) -> BaseResponse:
         db_session().rollback()
         flash(conflict.message, "warn")
     else:
-        flash("The case goes to a second reader of your team.", "ok")
+        flash(_("The case goes to a second reader of your team."), "ok")
     place = list_filters.of_request().place
     return redirect(url_for("reading.case", study_id=study_id, **place), 303)
 
 
 def _part(found: waiting.Queue) -> QueuePart:
-    count = str(found.total)
+    count = number_text(found.total)
     if found.total > waiting.MOST:
-        count = f"the first {waiting.MOST}"
+        count = _("the first %(number)s", number=waiting.MOST)
     return QueuePart([list_rows.row(row) for row in found.rows], count)

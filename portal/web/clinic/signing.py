@@ -7,6 +7,7 @@ from flask import Blueprint, Response, g, jsonify, request
 
 from portal.access import Permission
 from portal.errors import Invalid
+from portal.languages import _
 from portal.reading import signing
 from portal.reading.case import load
 from portal.reading.signing import Changed, NotProved, Proof
@@ -29,10 +30,14 @@ def sign(study_id: UUID) -> Response:
     sent = _sent_about(study_id)
     fields = {name: sent.get(name) for name in _TEXTS}
     if not all(value is None or isinstance(value, str) for value in fields.values()):
-        raise Problem(422, "bad_review", f"These fields must be strings: {', '.join(_TEXTS)}.")
+        raise Problem(
+            422,
+            "bad_review",
+            _("These fields must be strings: %(names)s.", names=", ".join(_TEXTS)),
+        )
     critical = sent.get("critical")
     if critical is not None and not isinstance(critical, bool):
-        raise Problem(422, "bad_review", "critical must be true, false or null.")
+        raise Problem(422, "bad_review", _("critical must be true, false or null."))
     try:
         signed = signing.sign(
             db_session(),
@@ -71,7 +76,7 @@ def add(study_id: UUID) -> Response:
     sent = _sent_about(study_id)
     text = sent.get("text")
     if not isinstance(text, str):
-        raise Problem(422, "addendum", "Send a text.")
+        raise Problem(422, "addendum", _("Send a text."))
     try:
         added = signing.add_addendum(
             db_session(),
@@ -96,7 +101,7 @@ def _sent_about(study_id: UUID) -> dict[str, Any]:
     load(db_session(), guard.actor(), study_id)
     sent: Any = json_or_none() if request.is_json else None
     if not isinstance(sent, dict):
-        raise Problem(400, "bad_json", "Send an object.")
+        raise Problem(400, "bad_json", _("Send an object."))
     return sent
 
 
@@ -105,7 +110,7 @@ def _id(sent: dict[str, Any]) -> UUID:
         return UUID(sent.get("id"))
     except (TypeError, ValueError, AttributeError):
         raise Problem(
-            422, "bad_id", "Send an id of your own, so that nothing is done twice."
+            422, "bad_id", _("Send an id of your own, so that nothing is done twice.")
         ) from None
 
 

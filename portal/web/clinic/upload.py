@@ -12,6 +12,7 @@ from portal.access import Permission
 from portal.formats.refusals import refuse
 from portal.intake import submission, zip_submission
 from portal.intake.check import Refused
+from portal.languages import _, lazy
 from portal.reading import refused_files
 from portal.reading.lists import history
 from portal.reading.worklist import TOTAL_MOST
@@ -28,7 +29,7 @@ blueprint = Blueprint("upload", __name__)
 _Refusal = refused_files.Refusal
 # How long the page lists what a person has sent: a shift, and the handover after it.
 _RECENT: Final = timedelta(hours=24)
-_NO_ROOM: Final = "The disk is full. Nothing of the file was stored."
+_NO_ROOM: Final = lazy("The disk is full. Nothing of the file was stored.")
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,14 @@ def submit() -> tuple[Response | str, int]:
         outcomes = [outcome for file in files for outcome in _outcomes(file)]
         return (_page(outcomes), 200) if files else (_page([]), 422)
     if len(files) != 1:
-        raise Problem(422, "one_file", "Send exactly one file in the field `file`.")
+        raise Problem(422, "one_file", _("Send exactly one file in the field `file`."))
     try:
         received = receive(files[0], request.form)
     except (Refused, errors.Conflict) as refused:
         _note(_Refusal(files[0].filename or "", refused.message))
         raise
     except DISK_FULL:
-        _note(_Refusal(files[0].filename or "", _NO_ROOM))
+        _note(_Refusal(files[0].filename or "", str(_NO_ROOM)))
         raise
     if isinstance(received, submission.Submitted):
         return jsonify(_as_json(received)), 202
@@ -89,9 +90,9 @@ def turned_away() -> Response:
     known = sent if isinstance(sent, dict) else {}
     name, why = known.get("name"), known.get("why")
     if not isinstance(name, str) or not name or why not in ("too_large", "quota"):
-        raise Problem(422, "bad_name", "Send an object with the file's name, and why.")
+        raise Problem(422, "bad_name", _("Send an object with the file's name, and why."))
     if why == "quota":
-        reason = refuse("quota", when="later")
+        reason = refuse("quota", when=_("later"))
     else:
         settings = guard.services().settings
         is_archive = known.get("archive") is True
@@ -125,14 +126,14 @@ def _refused_in(
 
 
 def _outcomes(file: FileStorage) -> list[Outcome]:
-    name = file.filename or "A file without a name"
+    name = file.filename or _("A file without a name")
     try:
         received = receive(file, request.form)
     except (Refused, errors.Conflict) as refused:
         _note(_Refusal(name, refused.message))
         return [Outcome(name, refused.message, "danger")]
     except DISK_FULL:
-        _note(_Refusal(name, _NO_ROOM))
+        _note(_Refusal(name, str(_NO_ROOM)))
         raise
     if isinstance(received, submission.Submitted):
         return [_outcome(name, received)]
@@ -141,9 +142,12 @@ def _outcomes(file: FileStorage) -> list[Outcome]:
 
 
 def _outcome(name: str, submitted: submission.Submitted) -> Outcome:
-    text = "already known" if submitted.duplicate else "received"
     whose = f", {submitted.patient_name}" if submitted.patient_name else ""
-    message, tone = f"Case {submitted.case_number}{whose}: {text}", "ok"
+    case, tone = submitted.case_number + whose, "ok"
+    if submitted.duplicate:
+        message = _("Case %(case)s: already known", case=case)
+    else:
+        message = _("Case %(case)s: received", case=case)
     remark = _remark(submitted)
     if remark:
         message, tone = f"{message}. {remark}", "warn"
@@ -152,8 +156,8 @@ def _outcome(name: str, submitted: submission.Submitted) -> Outcome:
 
 def _remark(submitted: submission.Submitted) -> str:
     """What the sender should know about an accepted file."""
-    own = [wording.FILE_REMARKS[code] for code in submitted.remarks]
-    return " ".join([wording.SAME_UID, *own] if submitted.same_uid else own)
+    own = [str(wording.FILE_REMARKS[code]) for code in submitted.remarks]
+    return " ".join([str(wording.SAME_UID), *own] if submitted.same_uid else own)
 
 
 def _of_arrival(archive: str, arrival: zip_submission.Arrival) -> Outcome:
@@ -161,7 +165,7 @@ def _of_arrival(archive: str, arrival: zip_submission.Arrival) -> Outcome:
     if arrival.submitted is not None:
         return _outcome(name, arrival.submitted)
     if arrival.outcome == "skipped":
-        return Outcome(name, "Skipped: not a picture", "")
+        return Outcome(name, _("Skipped: not a picture"), "")
     return Outcome(name, arrival.message, "danger")
 
 

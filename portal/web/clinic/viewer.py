@@ -2,6 +2,7 @@
 picture, the picture beside, checks of the screen.
 """
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +12,13 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.errors import Invalid
 from portal.reading import viewer_preferences
+from portal.reading.signatures import seen
 from portal.reading.viewing import beside, drafts, screen_checks
 from portal.services import db_session
 from portal.web.present.viewing import beside as beside_view
 from portal.web.present.viewing import screen as screen_view
 from portal.web.security import guard, screen_cookie
+from portal.web.security.errors import Problem
 from portal.web.security.json_body import json_or_none
 
 blueprint = Blueprint("viewer", __name__)
@@ -32,33 +35,40 @@ def preferences() -> Response:
 @blueprint.post("/studies/<uuid:study_id>/annotations")
 @guard.permission(Permission.REVIEW_WRITE)
 def annotations(study_id: UUID) -> Response:
-    """Keep the rulers and arrows on one of the study's pictures with the reader's draft."""
+    """Keep the rulers and arrows on one of the study's pictures with the reader's draft; 409 with
+    what is there where another window has stored something since.
+    """
     sent = _sent()
-    drafts.save(
-        db_session(),
-        guard.services().vault,
-        guard.actor(),
-        study_id,
-        sent.get("picture"),
-        sent.get("annotations"),
-        guard.now(),
-    )
+    try:
+        drafts.save(
+            db_session(),
+            guard.services().vault,
+            guard.actor(),
+            study_id,
+            sent.get("picture"),
+            sent.get("annotations"),
+            (sent.get("after"), sent.get("version")),
+            guard.now(),
+        )
+    except drafts.Changed as changed:
+        there = [asdict(one) for one in changed.draft.annotations]
+        more = {"annotations": there, "version": changed.draft.version}
+        raise Problem(409, changed.code, changed.message, more=more) from None
     return Response(status=204)
 
 
 @blueprint.get("/studies/<uuid:study_id>/beside")
 @guard.permission(Permission.STUDY_READ)
 def picture_beside(study_id: UUID) -> Response:
-    """The picture beside `?shown=`: the one named by `?picture=`, or the latest prior."""
-    found = beside.open_beside(
-        db_session(),
-        guard.services().vault,
-        guard.actor(),
-        study_id,
-        _named("shown"),
-        _named("picture"),
-        guard.now(),
-    )
+    """The picture beside `?shown=`: the one named by `?picture=`, or the latest prior. With
+    `?seen=`, a signature: the one that lay there then, as it was.
+    """
+    session, vault, actor, now = db_session(), guard.services().vault, guard.actor(), guard.now()
+    picture, signature = _named("picture"), _named("seen")
+    if signature is not None:
+        found = seen.open_beside(session, vault, actor, study_id, signature, now, picture=picture)
+    else:
+        found = beside.open_beside(session, vault, actor, study_id, _named("shown"), picture, now)
     looks = viewer_preferences.preferences_of(db_session(), guard.actor())
     return jsonify(beside_view.page(found, guard.actor(), looks))
 

@@ -1,16 +1,17 @@
 """The case page: the texts for a `reading.case.StudyView`, and the viewer's data as JSON."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from portal.access import Actor, Permission
+from portal.languages import _, header_day_text
 from portal.models import AiShown, Band, BlobKind, View
-from portal.reading.case_records import Annotation, Prior, StudyView
+from portal.reading.case_records import Prior, StudyView
 from portal.reading.signatures.records import SignatureView
 from portal.reading.viewer_preferences import Preferences
+from portal.reading.viewing.drafts import NO_DRAFT, Draft
 from portal.studies.status import PictureState, StudyState
 from portal.web.present import (
     outline_view,
@@ -22,9 +23,11 @@ from portal.web.present import (
 from portal.web.present.other_lines import OtherLine, other_lines
 from portal.web.present.outline_view import OutlinePanel
 from portal.web.present.review_view import ReviewForm, ReviewLine
+from portal.web.present.rules.texts import RuleLine, rule_line
 from portal.web.present.second_reads import panel
 from portal.web.present.second_reads.panel import SecondReadPanel
 from portal.web.present.sign_view import Seen, SignPanel
+from portal.web.present.viewing import quality_texts
 
 _FOUND = (Band.LIKELY, Band.POSSIBLE)
 # Reasons of the quality gate why a picture shows no chest from the front (see ml.quality.gate).
@@ -129,10 +132,12 @@ class CasePage:
     unsure: str
     progress: str
     failure: str
+    rule: RuleLine | None  # that the picture met when it arrived
     film_note: str
     spacing_note: str
     limits: str
     hidden_note: str  # why the AI result is not shown; "" where it is
+    colleague_note: str  # who has read it, whose finding is shown after one's own
     model: Model | None
     quality: Quality | None
     reviews: list[ReviewLine]
@@ -141,6 +146,7 @@ class CasePage:
     outline: OutlinePanel
     second_read: SecondReadPanel
     priors: list[PriorLine]
+    priors_note: str  # where some may be missing
     same_uid_note: str
     same_uid: list[PriorLine]
     review: ReviewForm | None  # for who may review
@@ -152,7 +158,7 @@ def case_page(
     view: StudyView,
     actor: Actor,
     preferences: Preferences,
-    drawn: Sequence[Annotation],
+    drawn: Draft = NO_DRAFT,
     signed: SignatureView | None = None,
 ) -> CasePage:
     """The page of an opened study for this person, as they look at pictures, with what they have
@@ -174,19 +180,19 @@ def case_page(
         sex_age=wording.sex_and_age(
             view.patient.sex, view.patient.age, facts.get("patient_age_years")
         ),
-        birth_date=view.patient.birth_date,
+        birth_date=header_day_text(view.patient.birth_date),
         patient_id=view.patient.patient_id,
         typed=wording.typed(view.patient.typed, view.patient.side_marker),
-        exam=f"{view.patient.study_date} {view.patient.study_time}".strip(),
+        exam=f"{header_day_text(view.patient.study_date)} {view.patient.study_time}".strip(),
         accession=view.patient.accession,
         view=facts.get("view") or "",
         arrived=view.created,
         pictures=_picture_lines(view) if len(view.pictures) > 1 else [],
-        names_another=wording.NAMES_ANOTHER if view.picture.names_another else "",
+        names_another=str(wording.NAMES_ANOTHER) if view.picture.names_another else "",
         state=state.state.value,
         label=_label(state),
         retraction=wording.retraction(prediction.retraction if prediction else None),
-        side=measured.get("side") or "",
+        side=wording.side(measured.get("side")),
         where=wording.where(
             measured.get("side"),
             measured.get("zones", ()),
@@ -220,10 +226,16 @@ def case_page(
         unsure=wording.UNSURE if doubt and doubt["unsure"] else "",
         progress=wording.progress(state.state, state.waiting_for),
         failure=wording.failure(state.error_code),
+        rule=rule_line(
+            view.picture.arrival,
+            state,
+            may_ask=actor.may(Permission.STUDY_SUBMIT) and view.ai.is_visible and signed is None,
+        ),
         film_note=_film_note(view),
         spacing_note=wording.spacing(row_mm, source, problem) if facts else "",
         limits=wording.LIMITS,
         hidden_note=_hidden_note(view, actor),
+        colleague_note=_colleague_note(view),
         model=Model(
             prediction.model_id,
             prediction.model_name,
@@ -239,6 +251,7 @@ def case_page(
         outline=outline_view.panel(view, actor),
         second_read=panel.panel(view, actor),
         priors=[_prior_line(prior) for prior in view.priors],
+        priors_note=wording.PRIORS_MAY_LACK if view.priors_may_lack else "",
         same_uid_note=wording.SAME_UID if view.shares_uid else "",
         same_uid=[_prior_line(other) for other in view.same_uid],
         review=review_view.review_form(view, actor) if actor.may(Permission.REVIEW_WRITE) else None,
@@ -250,7 +263,8 @@ def case_page(
             "picture": str(view.picture.instance_id),
             "outline": outline_view.viewer(view, actor),
             "seen": sign_view.view_then(view, signed) if signed else None,
-            "annotations": [asdict(one) for one in drawn],
+            "annotations": [asdict(one) for one in drawn.annotations],
+            "annotationsVersion": drawn.version,
             "annotationsUrl": f"/studies/{view.study_id}/annotations"
             if actor.may(Permission.REVIEW_WRITE)
             else None,
@@ -259,10 +273,19 @@ def case_page(
                 for review in view.reviews
                 if (kept := review.annotations.get(view.picture.instance_id))
             },
-            "besideUrl": None if actor.grant or signed else f"/studies/{view.study_id}/beside",
-            "mayHaveBeside": bool(view.priors) or len(view.pictures) > 1,
+            "besideUrl": _beside_url(view, actor, signed),
+            "mayHaveBeside": bool(signed or view.priors) or len(view.pictures) > 1,
         },
     )
+
+
+def _beside_url(view: StudyView, actor: Actor, signed: SignatureView | None) -> str | None:
+    """Where the picture beside is got; None under emergency access, which opens one exam."""
+    if actor.grant:
+        return None
+    if signed:
+        return sign_view.beside_url(view, signed)
+    return f"/studies/{view.study_id}/beside"
 
 
 def _picture_lines(view: StudyView) -> list[PictureLine]:
@@ -299,6 +322,13 @@ def _label(state: StudyState | PictureState) -> wording.StatusLabel:
     return wording.status_label(state.state, result.band if result else None, retracted=retracted)
 
 
+def _colleague_note(view: StudyView) -> str:
+    standing = view.state.standing
+    if not standing.is_hidden:
+        return ""
+    return _("read by %(name)s, shown after yours", name=standing.author)
+
+
 def _hidden_note(view: StudyView, actor: Actor) -> str:
     if view.ai.is_visible:
         return ""
@@ -311,8 +341,8 @@ def _film_note(view: StudyView) -> str:
     if BlobKind.PREVIEW in view.picture.blobs:
         return ""
     if view.picture.state.is_settled:
-        return "The picture could not be prepared. Read the original."
-    return "The picture is being prepared."
+        return _("The picture could not be prepared. Read the original.")
+    return _("The picture is being prepared.")
 
 
 def _quality(view: StudyView) -> Quality | None:
@@ -321,11 +351,9 @@ def _quality(view: StudyView) -> Quality | None:
         return None
     verdict = prediction.result.quality.value
     reasons = [
-        str(reason.get("message", ""))
-        for reason in prediction.result.reasons
-        if reason.get("message")
+        quality_texts.shown(reason) for reason in prediction.result.reasons if reason.get("message")
     ]
-    return Quality(verdict, wording.QUALITY[verdict], reasons)
+    return Quality(verdict, str(wording.QUALITY[verdict]), reasons)
 
 
 def _viewer(view: StudyView, facts: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:

@@ -7,52 +7,83 @@ from typing import Any, Final
 
 from flask import request
 
-from portal.studies.worklist_filters import DAYS, MINE, NOBODY, SECOND_READ, Asked
+from portal.languages import lazy
+from portal.studies.worklist_filters import DAYS, MINE, NOBODY, RETRACTED, SECOND_READ, Asked
 
 # The list begins with what is to be read; a search looks in everything.
 TO_READ: Final = "to_read"
 ALL: Final = "all"
 LONGEST: Final = 700  # of a sealed search
 # Filters that are empty where nothing is chosen.
-_NAMES: Final = ("result", "side", "size", "reader", "days")
+_NAMES: Final = ("result", "side", "size", "verdict", "reader", "days")
+_LAST: Final = (
+    lazy("Last 24 hours"),
+    lazy("Last 3 days"),
+    lazy("Last 7 days"),
+    lazy("Last 30 days"),
+)
 OPTIONS: Final[dict[str, list[tuple[str, str]]]] = {
     "state": [
-        (TO_READ, "To read"),
-        ("read", "Read"),
-        (ALL, "All cases"),
-        ("received", "Waiting"),
-        ("preparing", "Preparing"),
-        ("analysing", "Analysing"),
-        ("done", "With AI result"),
-        ("failed", "Failed"),
+        (TO_READ, lazy("To read")),
+        ("read", lazy("Read", context="state")),
+        (ALL, lazy("All cases")),
+        ("received", lazy("Waiting")),
+        ("preparing", lazy("Preparing")),
+        ("analysing", lazy("Analysing")),
+        ("done", lazy("With AI result")),
+        ("skipped", lazy("Skipped by rule")),
+        ("failed", lazy("Failed")),
     ],
     "result": [
-        ("", "All results"),
-        ("positive", "AI positive"),
-        ("likely", "Likely"),
-        ("possible", "Possible"),
-        ("none_found", "None found"),
-        ("no_result", "No AI result"),
+        ("", lazy("All results")),
+        ("positive", lazy("AI positive")),
+        ("likely", lazy("Likely")),
+        ("possible", lazy("Possible")),
+        ("none_found", lazy("None found")),
+        ("no_result", lazy("No AI result")),
     ],
-    "side": [("", "All sides"), ("right", "Right"), ("left", "Left"), ("both", "Both sides")],
+    "side": [
+        ("", lazy("All sides")),
+        ("right", lazy("Right")),
+        ("left", lazy("Left")),
+        ("both", lazy("Both sides")),
+    ],
     "size": [
-        ("", "All sizes"),
-        ("below_10", "Below 10 %"),
-        ("10_to_30", "10 to 30 %"),
-        ("above_30", "Above 30 %"),
-        ("unknown", "Size not known"),
+        ("", lazy("All sizes")),
+        ("below_10", lazy("Below 10 %")),
+        ("10_to_30", lazy("10 to 30 %")),
+        ("above_30", lazy("Above 30 %")),
+        ("unknown", lazy("Size not known")),
     ],
-    "reader": [("", "All readers"), (MINE, "Read by me"), (NOBODY, "Read by nobody")],
+    "verdict": [
+        ("", lazy("All verdicts")),
+        ("ai_only", lazy("No verdict (AI only)")),
+        ("preliminary", lazy("Preliminary")),
+        ("final", lazy("Final")),
+        ("amended", lazy("Amended")),
+        (RETRACTED, lazy("AI result retracted")),
+    ],
+    "reader": [
+        ("", lazy("All readers")),
+        (MINE, lazy("Read by me")),
+        (NOBODY, lazy("Read by nobody")),
+    ],
     "days": [
-        ("", "Any arrival"),
-        *((str(days), f"Last {days} days" if days > 1 else "Last 24 hours") for days in DAYS),
+        ("", lazy("Any arrival")),
+        *((str(days), text) for days, text in zip(DAYS, _LAST, strict=True)),
     ],
 }
 # Those of a list whose reader may not see at once what the AI found.
 _OF_AI: Final = ("result", "side", "size")
+_OF_ANALYSIS: Final = ("analysing", "done", "skipped", "failed")
 BY_ARRIVAL: Final = OPTIONS | {
-    "state": [one for one in OPTIONS["state"] if one[0] not in ("analysing", "done", "failed")],
+    "state": [one for one in OPTIONS["state"] if one[0] not in _OF_ANALYSIS],
     **{name: [] for name in _OF_AI},
+    "verdict": [
+        (value, lazy("No verdict") if value == "ai_only" else text)
+        for value, text in OPTIONS["verdict"]
+        if value != RETRACTED
+    ],
 }
 _READER: Final = re.compile(r"[0-9a-f]{32}")
 _PLACE: Final = re.compile(r"[0-9a-f_.e+-]{34,100}")
@@ -66,6 +97,7 @@ class ListFilters:
     result: str = ""
     side: str = ""
     size: str = ""
+    verdict: str = ""
     reader: str = ""
     days: str = ""
     q: str = ""
@@ -102,6 +134,7 @@ class ListFilters:
             "result": self.result,
             "side": self.side,
             "size": self.size,
+            "verdict": self.verdict,
             "reader": self.reader,
             "days": self.days,
             "query": self.q,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from portal.languages import _, ngettext, number_text
 from portal.reading.worklist import TOTAL_MOST, Page
 
 
@@ -31,5 +32,5 @@ def pages(found: Page, path: str, args: Mapping[str, str]) -> Pages:
 
 def _total(total: int) -> str:
     if total > TOTAL_MOST:
-        return f"more than {TOTAL_MOST:,} cases"
-    return f"{total:,} case{'' if total == 1 else 's'}"
+        return _("more than %(number)s cases", number=number_text(TOTAL_MOST))
+    return ngettext("%(num)s case", "%(num)s cases", total)

@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from portal.languages import _, header_day_text, ngettext
 from portal.models import QualityVerdict, View
 from portal.reading.lists.claims import Claim
 from portal.reading.lists.live import LiveRow
 from portal.reading.worklist_rows import OtherPicture, WorklistRow
 from portal.studies.status import Result, State, StudyState
 from portal.web.present import sign_view, wording
+from portal.web.present.viewing import quality_texts
 
 _MOST_IDS: Final = 200
 
@@ -89,11 +91,13 @@ def row_status(state: StudyState, reader: str | None, claim: Claim | None = None
 
 def _verdict(state: StudyState) -> str:
     """'final · right · agreed'; "" for an exam that nobody has read."""
+    if state.standing.is_hidden:
+        return f"{sign_view.STATES_WITHIN[state.standing.state]} · {wording.AFTER_YOURS}"
     if state.reviewed is None:
         return ""
     finding = state.finding.value if state.finding else None
-    stated = wording.review_label(state.reviewed.value, finding).lower()
-    return f"{sign_view.STATES[state.standing.state].lower()} · {stated}"
+    stated = wording.review_label_within(state.reviewed.value, finding)
+    return f"{sign_view.STATES_WITHIN[state.standing.state]} · {stated}"
 
 
 def live_row(study_id: UUID, row: LiveRow, render: Callable[[RowStatus], str]) -> dict[str, Any]:
@@ -128,9 +132,9 @@ def row(source: WorklistRow) -> ListRow:
         name=source.patient.patient_name,
         unnamed=wording.DAMAGED if source.damaged else wording.UNNAMED,
         sex_age=wording.sex_and_age(source.patient.sex, source.patient.age, source.age_years),
-        birth_date=source.patient.birth_date,
+        birth_date=header_day_text(source.patient.birth_date),
         patient_id=source.patient.patient_id,
-        exam=source.patient.study_date,
+        exam=header_day_text(source.patient.study_date),
         accession=source.patient.accession,
         view=source.view or "",
         arrived=source.created,
@@ -142,7 +146,7 @@ def row(source: WorklistRow) -> ListRow:
             OtherThumb(_data_url(one.thumb, one.media_type), _other_text(one))
             for one in source.others
         ],
-        more=f"and {source.more} more" if source.more else "",
+        more=ngettext("and %(num)s more", "and %(num)s more", source.more) if source.more else "",
     )
 
 
@@ -152,8 +156,8 @@ def _data_url(data: bytes | None, media_type: str | None) -> str:
 
 def _other_text(one: OtherPicture) -> str:
     """'PA', 'LL, not analysed': a view from the side is shown and not looked at by the model."""
-    view = one.view.value if one.view is not View.UNKNOWN else "another picture"
-    return f"{view}, not analysed" if one.is_frontal is False else view
+    view = one.view.value if one.view is not View.UNKNOWN else _("another picture")
+    return _("%(view)s, not analysed", view=view) if one.is_frontal is False else view
 
 
 def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
@@ -162,18 +166,24 @@ def notices(states: list[StudyState], *, redis_answers: bool) -> list[str]:
     found = []
     if any(state.waiting_for == "worker" for state in open_ones):
         found.append(
-            "No worker takes jobs, so new cases get no AI result for now. They are stored and will "
-            "be analysed when one does. Read urgent ones unaided."
+            _(
+                "No worker takes jobs, so new cases get no AI result for now. They are stored and "
+                "will be analysed when one does. Read urgent ones unaided."
+            )
         )
     if any(state.waiting_for == "model" for state in open_ones):
         found.append(
-            "No worker has the model in use, so new cases get no AI result for now. They wait for "
-            "a worker that has it. Read urgent ones unaided."
+            _(
+                "No worker has the model in use, so new cases get no AI result for now. They wait "
+                "for a worker that has it. Read urgent ones unaided."
+            )
         )
     if not redis_answers:
         found.append(
-            "The job queue (Redis) is not available. Cases are accepted and stored; "
-            "results may be delayed."
+            _(
+                "The job queue (Redis) is not available. Cases are accepted and stored; "
+                "results may be delayed."
+            )
         )
     return found
 
@@ -185,20 +195,23 @@ def _detail(state: StudyState, label: wording.StatusLabel) -> str:
     if not state.is_settled:
         return wording.WAITING.get(state.waiting_for or "", "")
     if result is not None and result.band is None:
-        return str(next((r.get("message", "") for r in result.reasons), ""))
+        return next((quality_texts.shown(reason) for reason in result.reasons), "")
+    if state.state is State.SKIPPED:
+        return state.skipped_for
     if result is None:
         return wording.failure(state.error_code)
     size = _size(result) if label.found else ""
     where = wording.where(result.side, ()) if label.found else ""
-    limited = "picture of limited use" if result.quality is QualityVerdict.LIMITED else ""
+    limited = _("picture of limited use") if result.quality is QualityVerdict.LIMITED else ""
     failed = wording.failed_pictures(state.unaided, len(state.pictures)) if state.unaided else ""
     young = wording.UNDER_18_SHORT if state.under_18 else ""
     late = wording.FOUND_AFTER_READING_SHORT if state.found_after_reading else ""
-    return " · ".join(part for part in (late, failed, young, where, size, limited) if part)
+    parts = (late, failed, young, where, size, limited)
+    return " · ".join(str(part) for part in parts if part)
 
 
 def _size(result: Result) -> str:
     """The same figure as in the case, if it has a unit."""
     if result.hemithorax_share is not None:
-        return f"{wording.share(result.hemithorax_share)} of hemithorax"
+        return _("%(share)s of hemithorax", share=wording.share(result.hemithorax_share))
     return wording.length(result.distance_mm, None)

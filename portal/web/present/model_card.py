@@ -7,33 +7,42 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from portal.ai_models import cards
+from portal.languages import _, header_day_text, lazy
 from portal.web.present import wording
+from portal.web.present.other_lines import finding_name
 
 POINTS = wording.OPERATING_POINTS
 _METRICS = {
-    "positive_dice": "Outline: Dice of pictures with a pneumothorax (missed: 0)",
-    "positive_dice_ungated": "Outline: the same, all outlines counted",
-    "kaggle_dice": "Outline: Dice of all pictures (both empty: 1)",
-    "auc": "Picture: area under the ROC curve",
-    "sensitivity": "Picture: sensitivity, balanced",
-    "specificity": "Picture: specificity, balanced",
-    "sensitivity_at_specificity_0.93": "Picture: sensitivity where specificity is 0.93",
-    "ece": "Calibration: expected error (ECE)",
-    "brier": "Calibration: Brier score",
-    "dice": "Outline: Dice",
-    "iou": "Outline: intersection over union",
+    "positive_dice": lazy("Outline: Dice of pictures with a pneumothorax (missed: 0)"),
+    "positive_dice_ungated": lazy("Outline: the same, all outlines counted"),
+    "kaggle_dice": lazy("Outline: Dice of all pictures (both empty: 1)"),
+    "auc": lazy("Picture: area under the ROC curve"),
+    "sensitivity": lazy("Picture: sensitivity, balanced"),
+    "specificity": lazy("Picture: specificity, balanced"),
+    "sensitivity_at_specificity_0.93": lazy("Picture: sensitivity where specificity is 0.93"),
+    "ece": lazy("Calibration: expected error (ECE)"),
+    "brier": lazy("Calibration: Brier score"),
+    "dice": lazy("Outline: Dice"),
+    "iou": lazy("Outline: intersection over union"),
 }
-_HEADLINE = {"auc": "AUC", "positive_dice": "Dice, positive only", "ece": "ECE"}
+_HEADLINE = {"auc": "AUC", "positive_dice": lazy("Dice, positive only"), "ece": "ECE"}
 _TRAITS = {
-    "size": "Size",
-    "view": "View",
-    "sex": "Sex",
-    "age": "Age",
-    "exposure": "Exposure",
-    "report": "Report",
+    "size": lazy("Size", context="trait"),
+    "view": lazy("View", context="trait"),
+    "sex": lazy("Sex", context="trait"),
+    "age": lazy("Age", context="trait"),
+    "exposure": lazy("Exposure", context="trait"),
+    "report": lazy("Report", context="trait"),
 }
 _OF_GROUPS = ("positive_dice", "sensitivity", "specificity", "auc")
-_COUNTS = {"training": "Trained on", "held_out": "Measured on"}
+_UNITS = {
+    "pictures": lazy("%(num)s pictures", context="data"),
+    "positive": lazy("%(num)s positive", context="data"),
+    "patients": lazy("%(num)s patients", context="data"),
+}
+_TEXTS = {"folds": lazy("Split", context="data"), "terms": lazy("Terms", context="data")}
+_COUNTS = {"training": lazy("Trained on"), "held_out": lazy("Measured on")}
 
 
 @dataclass(frozen=True)
@@ -99,14 +108,18 @@ def _metrics(card: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Line
         if (value := _number(found.get("value"))) is None:
             continue
         low, high = _number(found.get("low")), _number(found.get("high"))
-        interval = f"{low:.3f} – {high:.3f}" if low is not None and high is not None else ""
+        interval = ""
+        if low is not None and high is not None:
+            interval = f"{wording.fixed(low, 3)} – {wording.fixed(high, 3)}"
         count = _number(found.get("n"))
-        yield Line(text, f"{value:.3f}", interval, "" if count is None else f"{count:.0f}")
+        yield Line(
+            str(text), wording.fixed(value, 3), interval, "" if count is None else f"{count:.0f}"
+        )
 
 
 def _of_other_classes(card: Mapping[str, Any]) -> Iterator[Line]:
     for name, metrics in _mapping(card.get("other_classes")).items():
-        finding = _text(name).replace("-", " ").capitalize()
+        finding = finding_name(_text(name))
         for line in _metrics({"metrics": metrics}, _HEADLINE):
             yield replace(line, name=f"{finding}: {line.name}")
 
@@ -116,7 +129,7 @@ def _groups(card: Mapping[str, Any]) -> Iterator[Group]:
         for name, found in _mapping(_mapping(card.get("subgroups")).get(trait)).items():
             group = _mapping(found)
             counts = [_number(group.get(what)) for what in ("pictures", "positives")]
-            pictures, positives = ("—" if n is None else f"{n:,.0f}" for n in counts)
+            pictures, positives = ("—" if n is None else wording.fixed(n, 0) for n in counts)
             values = [_interval(_mapping(group.get(measure))) for measure in _OF_GROUPS]
             yield Group(f"{text}: {_text(name)}", pictures, positives, values)
 
@@ -125,9 +138,10 @@ def _interval(found: Mapping[str, Any]) -> str:
     value, low, high = (_number(found.get(part)) for part in ("value", "low", "high"))
     if value is None:
         return "—"
-    return f"{value:.2f}" + (
-        f" ({low:.2f} – {high:.2f})" if low is not None and high is not None else ""
-    )
+    shown = wording.fixed(value, 2)
+    if low is None or high is None:
+        return shown
+    return f"{shown} ({wording.fixed(low, 2)} – {wording.fixed(high, 2)})"
 
 
 def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -135,36 +149,51 @@ def _thresholds(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     image = _mapping(known.get("image"))
     for point, text in POINTS.items():
         if (value := _number(image.get(point))) is not None:
-            yield f"Image operating point, {text}", f"picture positive at {value:.3f} or above"
+            yield (
+                _("Image operating point, %(name)s", name=text),
+                _("picture positive at %(value)s or above", value=wording.fixed(value, 3)),
+            )
     if (mask := _number(known.get("mask"))) is not None:
-        yield "Pixel threshold", f"outlined at {mask:.3f} or above"
+        yield (
+            _("Pixel threshold"),
+            _("outlined at %(value)s or above", value=wording.fixed(mask, 3)),
+        )
     if island := _number(known.get("island_px_min")):
-        yield "Areas not outlined", f"below {island:.0f} px of the model’s map"
+        yield (
+            _("Areas not outlined"),
+            _("below %(count)s px of the model’s map", count=format(island, ".0f")),
+        )
     if area := _number(known.get("area_px_min")):
-        yield "Outlines discarded", f"below {area:.0f} px of the model’s grid"
+        yield (
+            _("Outlines discarded"),
+            _("below %(count)s px of the model’s grid", count=format(area, ".0f")),
+        )
     calibration = _mapping(card.get("calibration"))
     if (temperature := _number(calibration.get("temperature"))) is not None:
-        yield "Calibration: temperature", f"{temperature:.3f}"
+        yield _("Calibration: temperature"), wording.fixed(temperature, 3)
 
 
 def _data(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = _mapping(card.get("data"))
     if what := _text(known.get("what")):
-        yield "Pictures", what
+        yield _("Pictures"), what
     for name, text in _COUNTS.items():
         counts = _mapping(_mapping(known.get("counts")).get(name))
-        parts = [f"{n:,.0f} {unit}" for unit in ("pictures", "positive", "patients")
-                 if (n := _number(counts.get(unit))) is not None]  # fmt: skip
+        parts = [
+            form % {"num": wording.fixed(n, 0)}
+            for unit, form in _UNITS.items()
+            if (n := _number(counts.get(unit))) is not None
+        ]
         if parts:
-            yield text, ", ".join(parts)
-    for key, text in (("folds", "Split"), ("terms", "Terms")):
+            yield str(text), ", ".join(parts)
+    for key, text in _TEXTS.items():
         if content := _text(known.get(key)):
-            yield text, content
+            yield str(text), content
     trained = _mapping(card.get("trained"))
     if date := _text(trained.get("date")):
-        yield "Trained", date
+        yield _("Trained"), header_day_text(date)
     if runs := list(_runs(trained)):
-        yield "Started from", "; then ".join(runs)
+        yield _("Started from"), _("; then ").join(runs)
 
 
 def _runs(trained: Mapping[str, Any]) -> Iterator[str]:
@@ -178,7 +207,11 @@ def _runs(trained: Mapping[str, Any]) -> Iterator[str]:
         run = _mapping(found)
         name, pictures = _text(run.get("recipe")), _number(run.get("pictures"))
         if name and pictures is not None:
-            yield f"{name} ({pictures:,.0f} augmented pictures)"
+            yield _(
+                "%(name)s (%(count)s augmented pictures)",
+                name=name,
+                count=wording.fixed(pictures, 0),
+            )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -186,7 +219,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return cards.number_of(value)
 
 
 def _text(value: Any) -> str:

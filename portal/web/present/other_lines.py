@@ -2,9 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from portal.languages import lazy, pgettext
 from portal.web.present import wording
+
+_NAMES: Final = {
+    "pleural-effusion": lazy("Pleural effusion"),
+    "effusion": lazy("Effusion"),
+    "pneumothorax": lazy("Pneumothorax"),
+    "infiltrate": lazy("Infiltrate"),
+    "infiltration": lazy("Infiltration"),
+    "atelectasis": lazy("Atelectasis"),
+    "cardiomegaly": lazy("Cardiomegaly"),
+    "chest-drain": lazy("Chest drain"),
+    "chest-tube": lazy("Chest tube"),
+    "nodule": lazy("Nodule"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +31,16 @@ class OtherLine:
     probability: str
 
 
+def finding_name(name: str) -> str:
+    """What a network calls a class, as a person reads it; as it is where it is another one."""
+    return str(_NAMES.get(name, name.replace("-", " ").capitalize()))
+
+
 def other_lines(findings: Sequence[Mapping[str, Any]] | None) -> list[OtherLine]:
     """The lines of a prediction's other findings; none of a network of one class."""
     return [
         OtherLine(
-            name=str(one["name"]).replace("-", " ").capitalize(),
+            name=finding_name(str(one["name"])),
             found=bool(one["found"]),
             text=_text(one),
             probability=wording.probability(one["probability"]),
@@ -32,7 +51,7 @@ def other_lines(findings: Sequence[Mapping[str, Any]] | None) -> list[OtherLine]
 
 def _text(one: Mapping[str, Any]) -> str:
     if not one["found"]:
-        return "none found"
+        return pgettext("other finding", "none found")
     area = one.get("area_px") or 0
-    parts = [one.get("side") or "", wording.area(one.get("area_mm2"), area) if area else ""]
-    return ", ".join(filter(None, ["found", *parts]))
+    parts = [wording.side(one.get("side")), wording.area(one.get("area_mm2"), area) if area else ""]
+    return ", ".join(filter(None, [pgettext("other finding", "found"), *parts]))

@@ -7,9 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from portal.access import Actor, Permission
+from portal.languages import _, pgettext
 from portal.reading.case_records import StudyView
 from portal.studies.reader_outlines import OutlineView, as_seen
-from portal.web.present import size_lines, wording
+from portal.studies.stored_results import hemithorax_share
+from portal.web.present import wording
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ def _newest(outlines: Sequence[OutlineView], picture: UUID) -> OutlineView:
 
 def _line(one: OutlineView) -> OutlineLine:
     measured = one.measurements or {}
-    area = wording.area(measured.get("area_mm2"), one.pixels) if one.pixels else "nothing outlined"
+    if one.pixels:
+        area = wording.area(measured.get("area_mm2"), one.pixels)
+    else:
+        area = _("nothing outlined")
     return OutlineLine(
         id=one.outline_id,
         author=one.author,
@@ -87,12 +92,12 @@ def _line(one: OutlineView) -> OutlineLine:
         area=area,
         dice_model=_dice(one.dice_model),
         dice_before=_dice(one.dice_before),
-        note="kept when another reader took over" if one.kept else "",
+        note=_("kept when another reader took over") if one.kept else "",
     )
 
 
 def _dice(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    return "" if value is None else wording.fixed(value, 2)
 
 
 def _measures(newest: OutlineView | None, model: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -101,10 +106,10 @@ def _measures(newest: OutlineView | None, model: dict[str, Any]) -> list[tuple[s
     mine, known = newest.measurements or {}, newest.measurements is not None
     waiting = "–" if known or newest.measuring == "failed" else "…"
     pairs = [
-        ("Side", where_of(mine), where_of(model)),
-        ("Share of the hemithorax", _share(mine), _share(model)),
-        ("Greatest distance", _distance(mine), _distance(model)),
-        ("Area", _area(mine), _area(model)),
+        (_("Side"), where_of(mine), where_of(model)),
+        (_("Share of the hemithorax"), _share(mine), _share(model)),
+        (_("Greatest distance"), _distance(mine), _distance(model)),
+        (pgettext("measure", "Area"), _area(mine), _area(model)),
     ]
     return [(name, own or waiting, other or "–") for name, own, other in pairs if own or other]
 
@@ -113,8 +118,8 @@ def _note(newest: OutlineView | None) -> str:
     if newest is None or newest.measuring == "done":
         return ""
     if newest.measuring == "failed":
-        return "The outline could not be measured. An administrator can try again."
-    return "The outline is being measured."
+        return _("The outline could not be measured. An administrator can try again.")
+    return _("The outline is being measured.")
 
 
 def where_of(measured: dict[str, Any]) -> str:
@@ -128,8 +133,8 @@ def where_of(measured: dict[str, Any]) -> str:
 
 
 def _share(measured: dict[str, Any]) -> str:
-    found = size_lines.figure(measured) if measured.get("area_px") else None
-    return found[1] if found and found[0].startswith("Share") else ""
+    found = hemithorax_share(measured) if measured.get("area_px") else None
+    return wording.share(found[1]) if found else ""
 
 
 def _distance(measured: dict[str, Any]) -> str:
@@ -147,7 +152,9 @@ def _draft(view: StudyView, actor: Actor) -> str:
     if found is None:
         return ""
     if found.editor_id == actor.user_id:
-        return "You have an unfinished outline: E goes on with it." if found.is_drawn else ""
+        return _("You have an unfinished outline: E goes on with it.") if found.is_drawn else ""
     if found.is_held:
-        return f"{found.editor} is editing this outline."
-    return f"{found.editor} has an unfinished outline." if found.is_drawn else ""
+        return _("%(name)s is editing this outline.", name=found.editor)
+    if found.is_drawn:
+        return _("%(name)s has an unfinished outline.", name=found.editor)
+    return ""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from portal.languages import _, lazy, month_text, number_text
 from portal.performance.board import STRATA, Board, Group, MonthRow
 from portal.performance.exam_outcomes import SIZES
 from portal.performance.intervals import LEAST, Share
@@ -12,23 +13,27 @@ from portal.performance.weighted import Estimate, Stratum
 from portal.web.present import plots
 from portal.web.present.plots import Plot
 
-FEW: Final = f"fewer than {LEAST}"
 _NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    "view": {"other": "Other or not known"},
-    "age": {"unknown": "Not known", "90": "90 and above"},
-    "sex": {"F": "Female", "M": "Male", "O": "Other", "unknown": "Not known"},
+    "view": {"other": lazy("Other or not known")},
+    "age": {"unknown": lazy("Not known"), "90": lazy("90 and above")},
+    "sex": {
+        "F": lazy("Female"),
+        "M": lazy("Male"),
+        "O": lazy("Other", context="sex"),
+        "unknown": lazy("Not known"),
+    },
     "size": {
-        "small": "Small: under 10 % of the hemithorax",
-        "moderate": "Moderate: 10–30 %",
-        "large": "Large: above 30 %",
-        "unknown": "Not known",
+        "small": lazy("Small: under 10 % of the hemithorax"),
+        "moderate": lazy("Moderate: 10–30 %"),
+        "large": lazy("Large: above 30 %"),
+        "unknown": lazy("Not known"),
     },
 }
 _TITLES: Final = {
-    "view": "By view",
-    "age": "By age",
-    "sex": "By sex",
-    "size": "By the size that the model measured (exams with an alarm)",
+    "view": lazy("By view"),
+    "age": lazy("By age"),
+    "sex": lazy("By sex"),
+    "size": lazy("By the size that the model measured (exams with an alarm)"),
 }
 
 
@@ -43,21 +48,25 @@ class _Measure:
 
 
 _MEASURES: Final[Mapping[str, _Measure]] = {
-    "ppv": _Measure("Alarms confirmed (PPV)", lambda group: group.confirmed, whole=True),
-    "alarms": _Measure("Alarms per 100 exams", lambda group: group.alarms, unit=""),
-    "agreement": _Measure("Agreement", lambda group: group.agreed, whole=True),
-    "no_result": _Measure("No AI result", lambda group: group.unanswered),
+    "ppv": _Measure(lazy("Alarms confirmed (PPV)"), lambda group: group.confirmed, whole=True),
+    "alarms": _Measure(lazy("Alarms per 100 exams"), lambda group: group.alarms, unit=""),
+    "agreement": _Measure(lazy("Agreement"), lambda group: group.agreed, whole=True),
+    "no_result": _Measure(lazy("No AI result"), lambda group: group.unanswered),
 }
 _STRATA: Final = {
-    "likely": "Likely",
-    "possible": "Possible",
-    "none_found": "None found",
-    "no_result": "No AI result",
+    "likely": lazy("Likely"),
+    "possible": lazy("Possible"),
+    "none_found": lazy("None found"),
+    "no_result": lazy("No AI result"),
 }
 _STEPS: Final = {
-    "arrival_to_ai": "Arrival to first AI result",
-    "arrival_to_review": "Arrival to first review",
-    "ai_to_review": "AI result to first review",
+    "arrival_to_ai": lazy("Arrival to first AI result"),
+    "ai_to_look": lazy("AI result to first look"),
+    "look_to_signature": lazy("First look to first signature"),
+    "arrival_to_look": lazy("Arrival to first look"),
+    "arrival_to_review": lazy("Arrival to first review"),
+    "ai_to_review": lazy("AI result to first review"),
+    "arrival_to_signature": lazy("Arrival to first signature"),
 }
 
 
@@ -85,14 +94,19 @@ class Row:
     no_result: Number
 
 
+def few() -> str:
+    """What stands for a number of a group that is too small to show."""
+    return _("fewer than %(count)s", count=LEAST)
+
+
 def number(share: Share, unit: str = " %") -> Number:
-    """A share for a page; `FEW` where the group is too small."""
+    """A share for a page; `few` where the group is too small."""
     if share.is_small or share.value is None or share.low is None or share.high is None:
-        return Number(FEW if share.of else "—")
+        return Number(few() if share.of else "—")
     return Number(
         text=plots.percent(share.value) + unit,
         interval=plots.interval(share) + unit,
-        count=f"{share.count:,} of {share.of:,}",
+        count=_("%(count)s of %(all)s", count=number_text(share.count), all=number_text(share.of)),
         value=round(share.value * 100, 2),
         low=round(share.low * 100, 2),
         high=round(share.high * 100, 2),
@@ -128,7 +142,10 @@ def groups(board: Board) -> list[tuple[str, str, list[Row]]]:
 
 def months(board: Board) -> list[tuple[MonthRow, Row, str]]:
     """Each month, the newest first: its row, the numbers, and what is read without names."""
-    return [(one, row(one.month.name, one.group), _readers(one)) for one in reversed(board.rows)]
+    return [
+        (one, row(month_text(one.month.name), one.group), _readers(one))
+        for one in reversed(board.rows)
+    ]
 
 
 def month_plots(board: Board) -> list[tuple[str, Plot]]:
@@ -137,7 +154,7 @@ def month_plots(board: Board) -> list[tuple[str, Plot]]:
         (
             measure.title,
             plots.shares(
-                [(one.month.name, measure.share(one.group)) for one in board.rows],
+                [(month_text(one.month.name), measure.share(one.group)) for one in board.rows],
                 whole=measure.whole,
                 unit=measure.unit,
             ),
@@ -152,12 +169,13 @@ def times(board: Board) -> list[tuple[str, str, list[tuple[str, str, list[str]]]
     for step in STEPS:
         rows = []
         for one in reversed(board.rows):
+            name = month_text(one.month.name)
             of_step = one.turnaround.get(step)
             if of_step is None or of_step.count < LEAST:
-                rows.append((one.month.name, FEW if of_step else "—", ["—"] * 3))
+                rows.append((name, few() if of_step else "—", ["—"] * 3))
             else:
                 texts = [plots.duration(seconds) for seconds in of_step.seconds.values()]
-                rows.append((one.month.name, f"{of_step.count:,}", texts))
+                rows.append((name, number_text(of_step.count), texts))
         found.append((step, _STEPS[step], rows))
     return found
 
@@ -171,7 +189,7 @@ def time_plots(board: Board) -> list[tuple[str, Plot]]:
             of_step = one.turnaround.get(step)
             shown = of_step is not None and of_step.count >= LEAST
             pair = (of_step.seconds[50], of_step.seconds[90]) if of_step and shown else None
-            values.append((one.month.name, pair))
+            values.append((month_text(one.month.name), pair))
         found.append((_STEPS[step], plots.durations(values)))
     return found
 
@@ -183,8 +201,7 @@ class SecondTexts:
     """
 
     sensitivity: Number
-    kappa_blind: Number
-    kappa_shown: Number
+    kappa: Number
     dice: str
     waiting: str
     strata: list[tuple[str, str, str, str, str]]
@@ -195,25 +212,28 @@ def second(board: Board) -> SecondTexts:
     found = board.second
     waits = {name: found.waiting.get(name, 0) for name in ("second", "third", "unsure")}
     return SecondTexts(
-        sensitivity=_estimate(found.sensitivity, "with a pneumothorax", scale=100, unit=" %"),
-        kappa_blind=_estimate(found.kappa(ai_shown=False), "pairs"),
-        kappa_shown=_estimate(found.kappa(ai_shown=True), "pairs"),
+        sensitivity=_estimate(found.sensitivity, _("with a pneumothorax"), scale=100, unit=" %"),
+        kappa=_estimate(found.kappa, _("pairs")),
         dice=_middle(found.dice),
-        waiting=f"{waits['second']:,} wait for a second reader, {waits['third']:,} for a third; "
-        f"{waits['unsure']:,} ended unsure",
+        waiting=_(
+            "%(second)s wait for a second reader, %(third)s for a third; %(unsure)s ended unsure",
+            **{name: number_text(count) for name, count in waits.items()},
+        ),
         strata=[_stratum(name, found.strata[name]) for name in STRATA if name in found.strata],
     )
 
 
 def _estimate(found: Estimate, of: str, scale: float = 1, unit: str = "") -> Number:
     if found.is_small or found.value is None or found.low is None or found.high is None:
-        return Number(FEW if found.count else "—")
+        return Number(few() if found.count else "—")
     digits = 1 if scale > 1 else 2
-    value, low, high = (f"{one * scale:.{digits}f}" for one in (found.value, found.low, found.high))
+    value, low, high = (
+        number_text(one * scale, digits) for one in (found.value, found.low, found.high)
+    )
     return Number(
         text=value + unit,
         interval=f"{low}–{high}{unit}",
-        count=f"{found.count:,} {of}",
+        count=f"{number_text(found.count)} {of}",
         value=round(max(0.0, found.value) * 100, 2),
         low=round(max(0.0, found.low) * 100, 2),
         high=round(max(0.0, found.high) * 100, 2),
@@ -221,25 +241,31 @@ def _estimate(found: Estimate, of: str, scale: float = 1, unit: str = "") -> Num
 
 
 def _stratum(name: str, found: Stratum) -> tuple[str, str, str, str, str]:
-    title = _STRATA[name]
+    title = str(_STRATA[name])
     if found.all.count < LEAST:
-        return title, FEW, "—", "—", "—"
+        return title, few(), "—", "—", "—"
     chance = found.all.count / found.all.weight
     return (
         title,
-        f"{found.all.count:,}",
-        f"{found.all.weight:,.0f}",
+        number_text(found.all.count),
+        number_text(found.all.weight, 0),
         plots.percent(chance) + " %",
-        f"{found.positive.count:,}",
+        number_text(found.positive.count),
     )
 
 
 def _middle(dice: list[float]) -> str:
     """The median of a sorted list and the middle half."""
     if len(dice) < LEAST:
-        return FEW if dice else "—"
+        return few() if dice else "—"
     low, middle, high = (dice[len(dice) * part // 4] for part in (1, 2, 3))
-    return f"{middle:.2f} (middle half {low:.2f} to {high:.2f}, {len(dice):,} exams)"
+    return _(
+        "%(middle)s (middle half %(low)s to %(high)s, %(count)s exams)",
+        middle=number_text(middle, 2),
+        low=number_text(low, 2),
+        high=number_text(high, 2),
+        count=number_text(len(dice)),
+    )
 
 
 def arrived(board: Board) -> str:
@@ -248,15 +274,19 @@ def arrived(board: Board) -> str:
 
 
 def _count(number: int) -> str:
-    return FEW if 0 < number < LEAST else f"{number:,}"
+    return few() if 0 < number < LEAST else number_text(number)
 
 
 def _readers(one: MonthRow) -> str:
     if not one.readers:
         return "—"
     middle = one.readers[len(one.readers) // 2]
-    return (
-        f"{len(one.readers)} readers: {one.readers[0]:,} to {one.readers[-1]:,}, middle {middle:,}"
+    return _(
+        "%(count)s readers: %(fewest)s to %(most)s, middle %(middle)s",
+        count=number_text(len(one.readers)),
+        fewest=number_text(one.readers[0]),
+        most=number_text(one.readers[-1]),
+        middle=number_text(middle),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from portal.access import Actor
+from portal.languages import _, pgettext
 from portal.models import Finding
 from portal.reading import findings
 from portal.reading.case_records import ReviewView, StudyView
@@ -41,12 +42,22 @@ class ReviewLine:
 
 
 @dataclass(frozen=True)
+class FindingButton:
+    """One finding that can be stated: its code, the button's text and tip, and its key."""
+
+    code: str
+    text: str
+    tip: str
+    key: str
+
+
+@dataclass(frozen=True)
 class ReviewForm:
     """What a reader can state. `agree` is the finding of who agrees with the AI, "" where there is
     none to agree with; `known` is read by static/js/case/review.js.
     """
 
-    findings: list[tuple[str, str, str]]  # code, text, key
+    findings: list[FindingButton]
     sizes: list[tuple[str, str]]
     reasons: list[tuple[str, str]]
     size_note: str
@@ -71,8 +82,8 @@ def review_lines(
             label=wording.review_label(
                 review.verdict.value, review.finding.value if review.finding else None
             ),
-            size=wording.SIZES[review.size.value] if review.size else "",
-            reason=wording.REASONS[review.reason] if review.reason else "",
+            size=str(wording.SIZES[review.size.value]) if review.size else "",
+            reason=str(wording.REASONS[review.reason]) if review.reason else "",
             comment=review.comment,
             reader=review.reader,
             mine=review.reader_id == actor.user_id,
@@ -90,9 +101,9 @@ def review_form(view: StudyView, actor: Actor) -> ReviewForm:
     agrees = findings.same_as(result)
     stated = stated_by(view.reviews, actor)
     return ReviewForm(
-        findings=[(one.value, wording.FINDINGS[one.value], key) for one, key in _KEYS.items()],
-        sizes=[("", "Size"), *wording.SIZES.items()],
-        reasons=[("", "Reason"), *wording.REASONS.items()],
+        findings=[_button(one, key) for one, key in _KEYS.items()],
+        sizes=[("", pgettext("of a pneumothorax", "Size")), *wording.SIZES.items()],
+        reasons=[("", pgettext("of a disagreement", "Reason")), *wording.REASONS.items()],
         size_note=wording.SIZE_METHOD,
         agree=agrees.value if agrees else "",
         agree_text=_agree_text(agrees),
@@ -132,15 +143,28 @@ def is_readable(view: StudyView) -> bool:
 def _agree_text(agrees: Finding | None) -> str:
     if agrees is None:
         return ""
-    found = "none found" if agrees is Finding.NONE else wording.FINDINGS[agrees.value].lower()
-    return f"Agree: {found}"
+    if agrees is Finding.NONE:
+        return _("Agree: none found")
+    return _("Agree: %(finding)s", finding=wording.FINDINGS_WITHIN[agrees.value])
+
+
+def _button(finding: Finding, key: str) -> FindingButton:
+    within = wording.FINDINGS_WITHIN[finding.value]
+    return FindingButton(
+        code=finding.value,
+        text=pgettext("sides", "Both")
+        if finding is Finding.BOTH
+        else str(wording.FINDINGS[finding.value]),
+        tip=_("Pneumothorax: %(finding)s (%(key)s)", finding=within, key=key),
+        key=key,
+    )
 
 
 def _why_no_agreement(view: StudyView) -> str:
     if not view.ai.is_visible:
-        return "Your finding is one read without the AI."
+        return _("Your finding is one read without the AI.")
     if not view.state.is_settled:
-        return "No AI result yet: a finding now is one read unaided."
+        return _("No AI result yet: a finding now is one read unaided.")
     if findings.result_of(view.state) is None:
-        return "No AI result: read unaided."
-    return "The AI names no side: choose one."
+        return _("No AI result: read unaided.")
+    return _("The AI names no side: choose one.")

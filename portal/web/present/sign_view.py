@@ -6,24 +6,30 @@ from typing import Any, Final
 from uuid import UUID
 
 from portal.access import Actor, Permission
-from portal.models import BlobKind
+from portal.languages import _, lazy, ngettext
+from portal.models import BlobKind, VerdictState
 from portal.reading.case_records import StudyView
 from portal.reading.signatures.records import SignatureView
-from portal.studies.verdicts import Standing, VerdictState
+from portal.studies.verdicts import Standing
 
 STATES: Final = {
-    VerdictState.AI_ONLY: "AI only",
-    VerdictState.PRELIMINARY: "Preliminary",
-    VerdictState.FINAL: "Final",
-    VerdictState.AMENDED: "Amended",
+    VerdictState.AI_ONLY: lazy("AI only"),
+    VerdictState.PRELIMINARY: lazy("Preliminary"),
+    VerdictState.FINAL: lazy("Final"),
+    VerdictState.AMENDED: lazy("Amended"),
 }
-NOT_READ: Final = "Not read"
-NEW_PICTURE: Final = "new picture"
+STATES_WITHIN: Final = {
+    VerdictState.AI_ONLY: lazy("AI only"),
+    VerdictState.PRELIMINARY: lazy("preliminary"),
+    VerdictState.FINAL: lazy("final"),
+    VerdictState.AMENDED: lazy("amended"),
+}
+NOT_READ: Final = lazy("Not read")
 _PROOFS: Final = {
-    "password_code": "password and code",  # pragma: allowlist secret
-    "password_passkey": "password and passkey",  # pragma: allowlist secret
-    "sso_code": "hospital sign-in and code",
-    "sso_passkey": "hospital sign-in and passkey",
+    "password_code": lazy("password and code"),  # pragma: allowlist secret
+    "password_passkey": lazy("password and passkey"),  # pragma: allowlist secret
+    "sso_code": lazy("hospital sign-in and code"),
+    "sso_passkey": lazy("hospital sign-in and passkey"),
 }
 
 
@@ -62,6 +68,7 @@ class SignPanel:
     signatures: list[SignatureLine]  # the newest first
     addenda: list[AddendumLine]
     may_sign: bool
+    may_add: bool  # to a signed case whose finding the person sees
     known: dict[str, Any]
 
 
@@ -91,23 +98,40 @@ def seen(view: StudyView, signature: SignatureView) -> Seen:
 
 
 def view_then(view: StudyView, signature: SignatureView) -> dict[str, Any] | None:
-    """How this picture was shown then, for static/js/viewer; None where that is not known."""
-    for one in (signature.view or {}).get("pictures", ()):
-        if UUID(one["picture"]) == view.picture.instance_id:
-            return {**one, "picture": str(view.picture.instance_id)}
+    """How this picture was shown then, for static/js/viewer; None where that is not known.
+    `beside`: how the one was that lay beside it.
+    """
+    views = [{**one, "picture": str(UUID(one["picture"]))} for one in _views(signature)]
+    for number, one in enumerate(views):
+        if one["picture"] == str(view.picture.instance_id):
+            return {**one, "beside": views[1] if number == 0 and len(views) > 1 else None}
     return None
+
+
+def beside_url(view: StudyView, signature: SignatureView) -> str | None:
+    """Where the picture that lay beside this one is got; None where none lay there."""
+    then = view_then(view, signature)
+    if then is None or then["beside"] is None:
+        return None
+    return f"/studies/{view.study_id}/beside?seen={signature.signature_id.hex}"
+
+
+def _views(signature: SignatureView) -> list[dict[str, Any]]:
+    return list((signature.view or {}).get("pictures", ()))
 
 
 def state_text(standing: Standing, *, has_result: bool) -> str:
     """'AI only', 'Preliminary', 'Final', 'Amended'; 'Not read' where the AI has no result, too."""
     if standing.state is VerdictState.AI_ONLY and not has_result:
-        return NOT_READ
-    return STATES[standing.state]
+        return str(NOT_READ)
+    return str(STATES[standing.state])
 
 
 def new_pictures(count: int) -> str:
     """'new picture', '2 new pictures', "" for none."""
-    return "" if not count else NEW_PICTURE if count == 1 else f"{count} {NEW_PICTURE}s"
+    if count < 2:
+        return _("new picture") if count else ""
+    return ngettext("%(num)s new picture", "%(num)s new pictures", count)
 
 
 def panel(view: StudyView, actor: Actor) -> SignPanel:
@@ -123,6 +147,7 @@ def panel(view: StudyView, actor: Actor) -> SignPanel:
         signatures=signature_lines(view),
         addenda=[AddendumLine(one.text, one.author, one.created) for one in view.addenda],
         may_sign=actor.may(Permission.REVIEW_WRITE),
+        may_add=standing.is_signed and not standing.is_hidden,
         known={"sign": f"{base}/signatures", "add": f"{base}/addenda"},
     )
 
@@ -131,14 +156,33 @@ def _notes(view: StudyView) -> list[str]:
     state = view.state
     notes = list[str]()
     if state.new_pictures:
-        new = new_pictures(state.new_pictures)
-        since = (
-            "it was signed: the signed verdict stays" if state.standing.is_signed else "it was read"
-        )
-        notes.append(f"{new[0].upper()}{new[1:]} since {since}. Look again, state a finding.")
+        notes.append(_since(state.new_pictures, is_signed=state.standing.is_signed))
     if state.standing.is_signed and not state.standing.is_newest:
-        notes.append("A later version is not signed: the signed one stands.")
+        notes.append(_("A later version is not signed: the signed one stands."))
     return notes
+
+
+def _since(count: int, *, is_signed: bool) -> str:
+    if count == 1 and is_signed:
+        return _(
+            "New picture since it was signed: the signed verdict stays. Look again, state a "
+            "finding."
+        )
+    if count == 1:
+        return _("New picture since it was read. Look again, state a finding.")
+    if is_signed:
+        return ngettext(
+            "%(num)s new picture since it was signed: the signed verdict stays. Look again, state "
+            "a finding.",
+            "%(num)s new pictures since it was signed: the signed verdict stays. Look again, "
+            "state a finding.",
+            count,
+        )
+    return ngettext(
+        "%(num)s new picture since it was read. Look again, state a finding.",
+        "%(num)s new pictures since it was read. Look again, state a finding.",
+        count,
+    )
 
 
 def signature_lines(view: StudyView) -> list[SignatureLine]:
@@ -148,7 +192,7 @@ def signature_lines(view: StudyView) -> list[SignatureLine]:
             one.signature_id,
             number,
             one.signer,
-            _PROOFS[one.proof.value],
+            str(_PROOFS[one.proof.value]),
             one.created,
             has_view=one.view is not None,
         )

@@ -4,36 +4,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portal.languages import _, lazy, pgettext
 from portal.studies.stored_results import hemithorax_share
 from portal.web.present import wording
 from worker.contract.facts import NOT_PLAUSIBLE
 
 _LEVELS: Final = (
-    ("apex", "At the apex"),
-    ("upper", "Middle of the upper half"),
-    ("middle", "Middle of the lung"),
-    ("lower", "Middle of the lower half"),
+    ("apex", lazy("At the apex")),
+    ("upper", lazy("Middle of the upper half")),
+    ("middle", lazy("Middle of the lung")),
+    ("lower", lazy("Middle of the lower half")),
 )
 _INDICES: Final = (("collins", "Collins"), ("rhea", "Rhea"), ("light", "Light"))
 _WHY_NOT: Final = {
-    "no_spacing": "the pixel spacing is unknown",
-    "spacing_not_plausible": "the pixel spacing is not plausible",
-    "border_not_found": "the border of the lung beside the air was not found",
-    "border_not_checked": "an older version made this result; it did not check whether the border "
-    "of the lung was found",
-    "uneven": "the lung has not collapsed evenly, which Light assumes",
-    "not_pa": "valid for erect PA views only",
-    "no_air_at_level": "nothing is outlined at the middle of the lung’s height",
-    "no_air_at_levels": "nothing is outlined at the apex or at the middle of either half",
+    "no_spacing": lazy("the pixel spacing is unknown"),
+    "spacing_not_plausible": lazy("the pixel spacing is not plausible"),
+    "border_not_found": lazy("the border of the lung beside the air was not found"),
+    "border_not_checked": lazy(
+        "an older version made this result; it did not check whether the border of the lung was "
+        "found"
+    ),
+    "uneven": lazy("the lung has not collapsed evenly, which Light assumes"),
+    "not_pa": lazy("valid for erect PA views only"),
+    "no_air_at_level": lazy("nothing is outlined at the middle of the lung’s height"),
+    "no_air_at_levels": lazy("nothing is outlined at the apex or at the middle of either half"),
 }
 _SEVERITIES: Final = {
-    "small": "under 10 % of the hemithorax",
-    "moderate": "10 – 30 % of the hemithorax",
-    "large": "over 30 % of the hemithorax",
-    "unknown": "unknown (lungs not found)",
+    "small": lazy("under 10 % of the hemithorax"),
+    "moderate": lazy("10 – 30 % of the hemithorax"),
+    "large": lazy("over 30 % of the hemithorax"),
+    "unknown": lazy("unknown (lungs not found)"),
 }
-_BORDER_NOT_FOUND: Final = "unknown (border of the lung not found)"
-METHOD: Final = (
+_SHARES: Final = {
+    "right": lazy("Share of the right hemithorax"),
+    "left": lazy("Share of the left hemithorax"),
+}
+_HEMITHORACES: Final = {
+    "right": lazy("Right hemithorax"),
+    "left": lazy("Left hemithorax"),
+}
+_NAMES: Final = {"right": lazy("Right", context="side"), "left": lazy("Left", context="side")}
+_BORDER_NOT_FOUND: Final = lazy("unknown (border of the lung not found)")
+METHOD: Final = lazy(
     "Share of the hemithorax’s area in the picture; this is not a volume. Distances between the "
     "pleural layers at the model’s threshold. Collins, Rhea and Light estimate a volume and "
     "assume an erect PA view; they disagree with each other and with CT. "
@@ -47,6 +59,7 @@ class Size:
     """The lines of one side: name and value of each, and why an index is not shown."""
 
     side: str
+    title: str
     share: str
     levels: list[tuple[str, str]]
     indices: list[tuple[str, str]]
@@ -75,17 +88,17 @@ def figure(measured: Mapping[str, Any]) -> tuple[str, str] | None:
     """
     if found := hemithorax_share(measured):
         side, value = found
-        return f"Share of the {side} hemithorax", wording.share(value)
+        return str(_SHARES[side]), wording.share(value)
     length = wording.length(measured.get("distance_mm"), measured.get("distance_px"))
-    return ("Greatest distance", length) if length else None
+    return (_("Greatest distance"), length) if length else None
 
 
 def severity(measured: Mapping[str, Any]) -> str:
     """The size class in words; empty where nothing is outlined, or in a result of before."""
     size = measured.get("severity")
     if size == "unknown" and measured.get("lungs_found"):
-        return _BORDER_NOT_FOUND
-    return _SEVERITIES.get(size or "", "")
+        return str(_BORDER_NOT_FOUND)
+    return str(_SEVERITIES.get(size or "", ""))
 
 
 def lesions(measured: Mapping[str, Any]) -> int:
@@ -107,12 +120,14 @@ def level_lines(measured: Mapping[str, Any]) -> list[Sequence[float]]:
 
 
 def _size(extent: Mapping[str, Any]) -> Size:
+    none = pgettext("distance", "none")
     reasons = {extent[name]["reason"] for name, _ in _INDICES if not extent[name]["applies"]}
     return Size(
-        side=extent["side"].capitalize(),
+        side=str(_NAMES[extent["side"]]),
+        title=str(_HEMITHORACES[extent["side"]]),
         share=_share(extent),
         levels=[
-            (text, wording.length(level.get("mm"), level["px"]) if level["px"] else "none")
+            (str(text), wording.length(level.get("mm"), level["px"]) if level["px"] else none)
             for name, text in _LEVELS
             for level in [extent.get(name)]
             if level  # results of an older version have no middle
@@ -122,11 +137,23 @@ def _size(extent: Mapping[str, Any]) -> Size:
             for name, text in _INDICES
             if extent[name]["applies"]
         ],
-        reason="; ".join(sorted(_WHY_NOT.get(code or "", code or "") for code in reasons)),
+        reason=_not_shown(
+            "; ".join(sorted(str(_WHY_NOT.get(code or "", code or "")) for code in reasons)),
+            some=len(reasons) > 0 and any(extent[name]["applies"] for name, _text in _INDICES),
+        ),
     )
 
 
 def _share(extent: Mapping[str, Any]) -> str:
     if extent["fraction"] is None:
-        return "not measured"
+        return _("not measured")
     return wording.share(extent["fraction"])
+
+
+def _not_shown(reasons: str, *, some: bool) -> str:
+    """Why indices are not shown, in a sentence; `some`: others are."""
+    if not reasons:
+        return ""
+    if some:
+        return _("Other indices are not shown: %(reasons)s.", reasons=reasons)
+    return _("Collins, Rhea and Light are not shown: %(reasons)s.", reasons=reasons)

@@ -19,6 +19,7 @@ from portal.accounts.throttle import Throttled
 from portal.errors import Conflict, Invalid
 from portal.formats.limited_work import Busy
 from portal.formats.refusals import Refused
+from portal.languages import _, lazy, ngettext
 from portal.quotas import QuotaReached
 from portal.services import (
     DAMAGED,
@@ -30,6 +31,9 @@ from portal.services import (
 )
 
 PROBLEM_TYPE = "application/problem+json"
+DICOMWEB = "/dicomweb/"
+# Paths that only programs ask for.
+FOR_PROGRAMS = ("/api/", "/worker/", DICOMWEB)
 
 
 class Problem(Exception):
@@ -62,85 +66,105 @@ class ErrorText:
 
     title: str
     text: str
-    link: tuple[str, str] = ("/", "Start page")
+    link: tuple[str, str] = ("/", lazy("Start page"))
 
 
-_SIGN_IN = ("/sign-in", "Sign in")
+_SIGN_IN = ("/sign-in", lazy("Sign in"))
 _BY_STATUS = {
-    400: ErrorText("Bad request", "Go back, reload the page and try again."),
-    401: ErrorText("Sign in first", "You have to be signed in for this.", _SIGN_IN),
+    400: ErrorText(lazy("Bad request"), lazy("Go back, reload the page and try again.")),
+    401: ErrorText(lazy("Sign in first"), lazy("You have to be signed in for this."), _SIGN_IN),
     403: ErrorText(
-        "Not allowed for your role",
-        "If you need this for your work, ask your Pleura administrator.",
+        lazy("Not allowed for your role"),
+        lazy("If you need this for your work, ask your Pleura administrator."),
     ),
     404: ErrorText(
-        "Page not found",
-        "It does not exist, or you do not have access to it. Check the address.",
+        lazy("Page not found"),
+        lazy("It does not exist, or you do not have access to it. Check the address."),
     ),
-    405: ErrorText("Not possible here", "Go to the start page and try again."),
+    405: ErrorText(lazy("Not possible here"), lazy("Go to the start page and try again.")),
     409: ErrorText(
-        "It has been changed in the meantime",
-        "Reload the page to see the current state.",
+        lazy("It has been changed in the meantime"),
+        lazy("Reload the page to see the current state."),
     ),
-    413: ErrorText("File too large", "The file is larger than the limit. Nothing was stored."),
+    413: ErrorText(
+        lazy("File too large"), lazy("The file is larger than the limit. Nothing was stored.")
+    ),
     415: ErrorText(
-        "Unsupported file type",
-        "Pleura accepts chest X-rays as DICOM, PNG or JPEG. Nothing was stored.",
+        lazy("Unsupported file type"),
+        lazy("Pleura accepts chest X-rays as DICOM, PNG or JPEG. Nothing was stored."),
     ),
-    422: ErrorText("Invalid input", "Check what you entered and try again."),
-    429: ErrorText("Too many tries", "Wait a little, then try again."),
+    422: ErrorText(lazy("Invalid input"), lazy("Check what you entered and try again.")),
+    429: ErrorText(lazy("Too many tries"), lazy("Wait a little, then try again.")),
     500: ErrorText(
-        "Internal error",
-        "The error has been logged. Try again; if it happens again, report the number below to "
-        "your administrator.",
+        lazy("Internal error"),
+        lazy(
+            "The error has been logged. Try again; if it happens again, report the number below to "
+            "your administrator."
+        ),
     ),
     503: ErrorText(
-        "Pleura is not available at the moment",
-        "A part of it is busy or does not answer. Nothing was lost. Try again in a minute; until "
-        "then read unaided.",
+        lazy("Pleura is not available at the moment"),
+        lazy(
+            "A part of it is busy or does not answer. Nothing was lost. Try again in a minute; "
+            "until then read unaided."
+        ),
     ),
     507: ErrorText(
-        "The disk is full",
-        "Nothing of the file was stored. Inform your administrator, and read unaided until then.",
+        lazy("The disk is full"),
+        lazy(
+            "Nothing of the file was stored. Inform your administrator, and read unaided until "
+            "then."
+        ),
     ),
 }
 _BY_CODE = {
     "damaged": ErrorText(
-        "A stored record or file is damaged",
-        "It cannot be read or decrypted and is not shown; nothing was changed. Report the number "
-        "below to your administrator, and read the original picture unaided.",
+        lazy("A stored record or file is damaged"),
+        lazy(
+            "It cannot be read or decrypted and is not shown; nothing was changed. Report the "
+            "number below to your administrator, and read the original picture unaided."
+        ),
     ),
-    "quota": ErrorText("Too much in a short time", "Wait a little, then try again."),
+    "quota": ErrorText(lazy("Too much in a short time"), lazy("Wait a little, then try again.")),
     "busy": ErrorText(
-        "Others wait for the same",
-        "Pictures are drawn and exports are made one after the other. Nothing was lost. Try again "
-        "in half a minute.",
+        lazy("Others wait for the same"),
+        lazy(
+            "Pictures are drawn and exports are made one after the other. Nothing was lost. Try "
+            "again in half a minute."
+        ),
     ),
     "sso_away": ErrorText(
-        "Hospital sign-in not available",
-        "Your hospital’s sign-in service could not be reached. If you have a password of Pleura, "
-        "sign in with it; otherwise try again in a moment.",
+        lazy("Hospital sign-in not available"),
+        lazy(
+            "Your hospital’s sign-in service could not be reached. If you have a password of "
+            "Pleura, sign in with it; otherwise try again in a moment."
+        ),
         _SIGN_IN,
     ),
     "csrf": ErrorText(
-        "This form has expired",
-        "It was opened before you signed in, or in another window. Go back, reload the page and "
-        "send it again.",
+        lazy("This form has expired"),
+        lazy(
+            "It was opened before you signed in, or in another window. Go back, reload the page "
+            "and send it again."
+        ),
     ),
     "signed_out": ErrorText(
-        "You are signed out", "Sign in again, then repeat the action.", _SIGN_IN
+        lazy("You are signed out"), lazy("Sign in again, then repeat the action."), _SIGN_IN
     ),
-    "second_factor": ErrorText("Sign-in is not complete", "Finish signing in first.", _SIGN_IN),
+    "second_factor": ErrorText(
+        lazy("Sign-in is not complete"), lazy("Finish signing in first."), _SIGN_IN
+    ),
     "confirm": ErrorText(
-        "Confirm your identity",
-        "For this you must have entered password and code within the last ten minutes.",
-        ("/confirm", "Confirm"),
+        lazy("Confirm your identity"),
+        lazy("For this you must have entered password and code within the last ten minutes."),
+        ("/confirm", lazy("Confirm")),
     ),
     "link": ErrorText(
-        "This link is no longer valid",
-        "It works once and for a limited time. Ask for a new one.",
+        lazy("This link is no longer valid"),
+        lazy("It works once and for a limited time. Ask for a new one."),
         _SIGN_IN,
     ),
+    # What programs alone are told stays in English.
     "token": ErrorText("The token is missing or invalid", "Send `Authorization: Bearer plr_…`."),
     "worker_token": ErrorText(
         "The worker token is invalid",
@@ -151,6 +175,7 @@ _BY_CODE = {
 }
 
 
+_NOTHING_THERE = "It does not exist, or the token may not read it."
 _REFUSED = {
     "too_large": 413,
     "archive_too_large": 413,
@@ -169,7 +194,7 @@ def wants_problem() -> bool:
     """
     if request_ctx.url_adapter is None:
         return True
-    if request.path.startswith(("/api/", "/worker/")):
+    if request.path.startswith(FOR_PROGRAMS):
         return True
     offered = ["text/html", "application/json", PROBLEM_TYPE]
     return request.accept_mimetypes.best_match(offered, default="text/html") != "text/html"
@@ -179,15 +204,17 @@ def answer(problem: Problem) -> Response:
     """The problem as a page or as a problem document."""
     text = _BY_CODE.get(problem.code) or _BY_STATUS.get(problem.status) or _BY_STATUS[500]
     if problem.title:  # also where the code is that of another kind of problem
-        text = ErrorText(problem.title, "Nothing was stored.")
+        text = ErrorText(problem.title, lazy("Nothing was stored."))
     error_id = g.get("request_id", "")
-    if wants_problem():
+    if request_ctx.url_adapter is not None and request.path.startswith(DICOMWEB):
+        response = _in_plain_text(problem, text)
+    elif wants_problem():
         body = {
             **problem.more,
             "type": "about:blank",
-            "title": text.title,
+            "title": str(text.title),
             "status": problem.status,
-            "detail": problem.detail or text.text,
+            "detail": str(problem.detail or text.text),
             "code": problem.code,
             "error_id": error_id,
         }
@@ -204,6 +231,17 @@ def answer(problem: Problem) -> Response:
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response
+
+
+def _in_plain_text(problem: Problem, text: ErrorText) -> Response:
+    """As PS3.18 8.5 has it: a status and a short text, which names nothing that was sent.
+
+    It knows no 422: what can't be understood is a bad request.
+    """
+    status = 400 if problem.status == 422 else problem.status
+    detail = problem.detail or (text.text if problem.status != 404 else _NOTHING_THERE)
+    number = f" ({g.get('request_id', '')})" if status >= 500 else ""
+    return Response(f"{detail}{number}\n", status, content_type="text/plain; charset=utf-8")
 
 
 def install(app: Flask) -> None:
@@ -232,24 +270,28 @@ def install(app: Flask) -> None:
 
 def _refused(refused: Refused) -> Response:
     status = _REFUSED.get(refused.code, 422)
-    title = "" if status in (413, 415) else "The file that was sent is not accepted"
+    title = "" if status in (413, 415) else _("The file that was sent is not accepted")
     return answer(Problem(status, refused.code, refused.message, title=title))
 
 
 def _throttled(throttled: Throttled) -> Response:
-    detail = f"Try again {waiting(throttled)}."
+    detail = _("Try again %(when)s.", when=waiting(throttled))
     return answer(Problem(429, "throttled", detail, retry_after=throttled.seconds))
 
 
 def _quota_reached(reached: QuotaReached) -> Response:
-    detail = f"{reached.text} Nothing was stored. Try again {waiting(reached)}."
+    detail = f"{reached.text} " + _(
+        "Nothing was stored. Try again %(when)s.", when=waiting(reached)
+    )
     return answer(Problem(429, "quota", detail, retry_after=reached.seconds))
 
 
 def waiting(throttled: Throttled) -> str:
     """How long to wait, as a text."""
     wait = throttled.seconds
-    return f"in {wait} seconds" if wait < 90 else f"in {round(wait / 60)} minutes"
+    if wait < 90:
+        return ngettext("in %(num)s second", "in %(num)s seconds", wait)
+    return _("in %(count)s minutes", count=round(wait / 60))
 
 
 def _http(error: HTTPException) -> Any:
@@ -271,7 +313,7 @@ def _invalid_value(error: Exception) -> Response:
     current_app.logger.warning("unfit", exc_info=error)
     _let_go_of_rows()
     return answer(
-        Problem(422, "unfit", "It contains a character or a number that cannot be stored.")
+        Problem(422, "unfit", _("It contains a character or a number that cannot be stored."))
     )
 
 

@@ -21,8 +21,8 @@ from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
 from portal.models import LoginSession, User
 from portal.services import UNAVAILABLE, db_session
-from portal.web.security import body_check, device_cookie, known_senders
-from portal.web.security.errors import Problem, answer, wants_problem
+from portal.web.security import body_check, device_cookie, known_senders, page_language
+from portal.web.security.errors import FOR_PROGRAMS, Problem, answer, wants_problem
 from portal.web.security.login_cookie import TOKEN_KEY
 from portal.web.security.request_context import (
     actor,
@@ -131,6 +131,7 @@ def sign_in(user: User, *, proved: bool, by_passkey: bool = False) -> None:
     if found is None:
         raise Problem(401, "signed_out")  # disabled in this very moment
     g.user, g.login = found
+    page_language.of_person(g.user)
     if proved:
         known_senders.confirm(known_senders.Sender.PERSON, raw)
         device_cookie.issue(g.user)
@@ -251,6 +252,7 @@ def _identify() -> SignedIn | None:
     if not isinstance(person, SignedIn):
         return None
     g.user, g.login = person.user, person.login
+    page_language.of_person(g.user)
     g.person = str(person.user.id)  # for the log, where rows may no longer be readable
     if person.login.step_up_at is not None and person.user.sealed_totp is not None:
         g.actor = sessions.actor_of(person.user, person.login.id, address())
@@ -344,6 +346,6 @@ def _note_refusal(what: str) -> None:
 
 def _add_challenge(response: Response) -> Response:
     """Name the missing credential to a program that was refused."""
-    if response.status_code == 401 and request.path.startswith(("/api/", "/worker/")):
+    if response.status_code == 401 and request.path.startswith(FOR_PROGRAMS):
         response.headers["WWW-Authenticate"] = 'Bearer realm="pleura"'
     return response

@@ -2,9 +2,8 @@
 // it and the window is wide, another picture can be chosen. Keys and tools act on the active pane. The picture
 // beside is looked at only: nothing that is drawn on it is stored.
 
-import { decode } from "../editor/runs.js";
+import { boxOf, decode } from "../editor/runs.js";
 import { ReaderLayer } from "../editor/layer.js";
-import { boxOf } from "../editor/mask.js";
 import { getJson } from "../poll.js";
 import { viewerActions } from "../viewer/actions.js";
 import { Links } from "../viewer/links.js";
@@ -12,12 +11,13 @@ import { Readout } from "../viewer/readout.js";
 import { Tools } from "../viewer/tools.js";
 import { fetchBytes } from "../viewer/transfer.js";
 import { Viewer } from "../viewer/viewer.js";
+import { _ } from "../language.js";
 
 const WIDE = 1100;   // CSS pixels: below, nothing hangs by itself
 
 /** @typedef {{
       viewer: import("../viewer/viewer.js").ViewerInfo | null, spacing?: string,
-      label: { kind: string, when: string, details: string[] } | null,
+      label: { kind: string, same: boolean, when: string, details: string[] } | null,
       choices: { picture: string, kind: string, text: string, isShown: boolean }[],
     }} Answer  of portal.web.present.viewing.beside */
 /** @typedef {{
@@ -32,6 +32,7 @@ export class Beside {
   /** @type {Answer["choices"]} */
   #choices = [];
   #opening = 0;
+  #loading = Promise.resolve();
 
   /** `main`: the picture that is read. `page.activate` gives its keys and buttons to a pane, `page.wire` makes the
       buttons of a part work.
@@ -48,7 +49,7 @@ export class Beside {
     main.viewer.stage.addEventListener("focus", () => this.activate(main));
     main.viewer.beside = this;
     const { preferences, info } = main.viewer;
-    if (preferences.beside && info.besideUrl && info.mayHaveBeside && innerWidth >= WIDE) this.open(null);
+    if (preferences.beside && info.besideUrl && info.mayHaveBeside && !info.seen && innerWidth >= WIDE) this.open(null);
   }
 
   get #preferences() { return this.main.viewer.preferences; }
@@ -78,19 +79,31 @@ export class Beside {
   async open(picture, asked = false) {
     const { viewer } = this.main;
     const { besideUrl } = viewer.info;
-    if (!besideUrl) { this.page.trouble("Under emergency access no other exam is opened."); return; }
+    if (!besideUrl) { this.page.trouble(_("Under emergency access no other exam is opened.")); return; }
     const mine = this.#opening += 1;
     try {
       /** @type {Answer} */
-      let answer = await getJson(`${besideUrl}?shown=${viewer.info.picture}${picture ? `&picture=${picture}` : ""}`);
-      if (!answer.viewer && asked && answer.choices.length) answer = await getJson(`${besideUrl}?shown=${viewer.info.picture}&picture=${answer.choices[0].picture}`);
+      let answer = await getJson(this.#address(picture));
+      if (!answer.viewer && asked && answer.choices.length) answer = await getJson(this.#address(answer.choices[0].picture));
       if (mine !== this.#opening) return; // another one was chosen meanwhile
       this.#choices = answer.choices;
       if (answer.viewer) this.#show(answer);
-      else if (asked) this.page.trouble("There is no other picture of this patient.");
+      else if (asked) this.page.trouble(_("There is no other picture of this patient."));
     } catch {
-      if (mine === this.#opening) this.page.trouble("The picture beside could not be loaded.", { "Try again": () => this.open(picture, asked) });
+      const text = viewer.info.seen
+        ? _("The picture that lay beside could not be opened; it may be there no longer.")
+        : _("The picture beside could not be loaded.");
+      if (mine === this.#opening) this.page.trouble(text, { [_("Try again")]: () => this.open(picture, asked) });
     }
+  }
+
+  /** @param {string | null} picture */
+  #address(picture) {
+    const { besideUrl, picture: shown } = this.main.viewer.info;
+    const address = new URL(besideUrl, location.href);
+    address.searchParams.set("shown", shown);
+    if (picture) address.searchParams.set("picture", picture);
+    return address.href;
   }
 
   get #select() { return /** @type {HTMLSelectElement} */ (this.root.querySelector("#beside-choice")); }
@@ -113,7 +126,7 @@ export class Beside {
     if (!this.root) this.#make();
     const { root } = this;
     root.dataset.depth = root.dataset.tool = "";
-    root.dataset.kind = answer.label.kind === "Other picture" ? "same" : "prior";
+    root.dataset.kind = answer.label.same ? "same" : "prior";
     this.#out("kind", answer.label.kind);
     this.#out("when", answer.label.when);
     this.#out("details", answer.label.details.join(" · "));
@@ -124,13 +137,14 @@ export class Beside {
     if (answer.viewer.preview) {
       const image = document.createElement("img");
       image.className = "film-preview fade-in";
-      image.alt = `${answer.label.kind}: chest X-ray, ${answer.label.when}`;
+      image.alt = _("%(kind)s: chest X-ray, %(when)s", { kind: answer.label.kind, when: answer.label.when });
       image.src = answer.viewer.preview;
-      root.querySelector(".film-stage").prepend(image);
+      root.querySelector(".film-picture").after(image);
     }
     const viewer = new Viewer(root, answer.viewer);
     // The AI's overlay of the other picture is not before the eye: its key shows it.
     if (viewer.overlay.setting === "on") { viewer.overlay.setting = "key"; viewer.overlay.shown = false; }
+    viewer.addEventListener("lost", () => this.#load(viewer));
     const tools = new Tools(viewer);
     tools.use(this.main.tools.current === "draw" ? "window" : this.main.tools.current);
     const readout = new Readout(viewer, tools, () => this.active.viewer === viewer);
@@ -140,7 +154,7 @@ export class Beside {
     this.#press();
     if (wasActive) this.activate(this.pane);
     else this.activate(this.main);
-    this.#load(viewer);
+    this.#loading = this.#load(viewer);
   }
 
   /** @param {Viewer} viewer */
@@ -163,7 +177,7 @@ export class Beside {
     } catch {
       if (viewer.closed) return;
       wait.hidden = false;
-      wait.querySelector("strong").textContent = "The full picture could not be loaded.";
+      wait.querySelector("strong").textContent = _("The full picture could not be loaded.");
     }
     bar.classList.add("done");
   }
@@ -251,7 +265,10 @@ export class Beside {
     if (!state) { if (this.pane) this.close(); return; }
     if (this.pane?.viewer.info.picture !== state.picture) await this.open(state.picture);
     if (this.pane?.viewer.info.picture !== state.picture) return; // not there any more
+    const { viewer } = this.pane;
     this.#links.close(); // as it was, not as the other one is
-    this.pane.viewer.restore(state);
+    viewer.restore(state);
+    await this.#loading;
+    if (!viewer.closed) viewer.restore(state); // with the layers that have come since
   }
 }

@@ -2,8 +2,16 @@
 
 import { csrfToken } from "../base.js";
 import { refreshTimes } from "../time.js";
+import { _ } from "../language.js";
 
-/** @typedef {{ html: string, checked: boolean }} Shown  the panel, and whether the box is checked */
+/** @typedef {{ html: string, checked: boolean, offered: string }} Shown  the panel, and how the box stands */
+
+/** Whether a review's form calls its finding critical; null where the portal decides, as by the side of a known one.
+    @param {FormData} sent */
+export function isMarked(sent) {
+  if (sent.get("critical") === "yes") return true;
+  return sent.get("critical_offered") === "1" ? false : null;
+}
 
 /** Whether somebody writes a record in a part of the page, so that it is not replaced.
     @param {Element} part */
@@ -12,12 +20,16 @@ export function isBeingWritten(part) {
 }
 
 export class Critical {
-  /** @param {() => boolean} isStated  whether the reader has stated a pneumothorax, so that the box acts at once */
-  constructor(isStated) {
+  /** `isStated`: whether the reader has stated a pneumothorax, so that the box acts at once. `after` does something once
+      all saves have ended, which set the box. `hindrance`: why the box can't be changed now, "" where it can.
+      @param {() => boolean} isStated  @param {(act: () => Promise<boolean>) => void} after  @param {() => string} hindrance */
+  constructor(isStated, after, hindrance) {
     this.isStated = isStated;
+    this.after = after;
+    this.hindrance = hindrance;
     /** @type {HTMLInputElement | null} */
     this.box = document.querySelector("#critical-box");
-    this.box?.addEventListener("change", () => this.#mark());
+    this.box?.addEventListener("change", () => this.#choose(this.box.checked));
     document.getElementById("panel").addEventListener("submit", (event) => {
       const form = event.target;
       if (!(form instanceof HTMLFormElement) || !form.closest("#critical-panel")) return;
@@ -30,7 +42,7 @@ export class Critical {
   /** Actions by name, for keys. */
   get actions() {
     return {
-      "critical": () => { if (this.box && !this.box.disabled) { this.box.checked = !this.box.checked; this.#mark(); } },
+      "critical": () => { if (this.box && !this.box.disabled) this.#choose(!this.box.checked); },
       "informed": () => {
         const record = /** @type {HTMLDetailsElement | null} */ (document.getElementById("critical-record"));
         if (!record) return;
@@ -55,32 +67,51 @@ export class Critical {
     }
     old.replaceWith(fresh);
     refreshTimes(fresh);
-    if (this.box) this.box.checked = shown.checked;
+    if (!this.box) return;
+    this.box.checked = shown.checked;
+    /** @type {HTMLInputElement} */ (document.getElementById("critical-offered")).value = shown.offered;
+  }
+
+  /** @param {boolean} isCritical */
+  #choose(isCritical) {
+    const reason = this.hindrance();
+    this.box.checked = reason ? !isCritical : isCritical;
+    if (reason) tell(document.getElementById("review-status"), reason);
+    else this.after(() => this.#mark(isCritical));
   }
 
   // Before there is a finding the box is sent with it.
-  #mark() {
-    if (!this.isStated()) return;
+  /** @param {boolean} isCritical */
+  async #mark(isCritical) {
+    this.box.checked = isCritical;
+    if (!this.isStated()) return true;
     const body = new FormData();
-    body.set("critical", this.box.checked ? "yes" : "no");
-    this.#send(this.box.dataset.actionUrl, body, document.getElementById("review-status"));
+    body.set("critical", isCritical ? "yes" : "no");
+    return this.#send(this.box.dataset.actionUrl, body, document.getElementById("review-status"));
   }
 
   /** @param {string} url  @param {FormData} body  @param {Element | null} status */
   async #send(url, body, status, keeps = true) {
     body.set("csrf_token", csrfToken());
-    /** @param {string} text */
-    const tell = (text) => { if (status) { status.textContent = text; status.classList.toggle("bad", Boolean(text)); } };
-    tell("");
+    tell(status, "");
     try {
       const response = await fetch(url, { method: "POST", body, headers: { Accept: "application/json" }, keepalive: true });
       const answer = await response.json().catch(() => ({}));
-      if (!response.ok) throw new Error(answer.detail || "It was not saved. Try again.");
+      if (!response.ok) throw new Error(answer.detail || _("It was not saved. Try again."));
       this.show(answer, keeps);
+      return true;
     } catch (error) {
       const offline = error instanceof TypeError;
-      tell(offline ? "The portal cannot be reached; nothing was saved. Try again." : /** @type {Error} */ (error).message);
-      if (this.box && body.has("critical")) this.box.checked = !this.box.checked;
+      tell(status, offline ? _("The portal cannot be reached; nothing was saved. Try again.") : /** @type {Error} */ (error).message);
+      if (this.box && body.has("critical")) this.box.checked = body.get("critical") !== "yes";
+      return false;
     }
   }
+}
+
+/** @param {Element | null} status  @param {string} text */
+function tell(status, text) {
+  if (!status) return;
+  status.textContent = text;
+  status.classList.toggle("bad", Boolean(text));
 }

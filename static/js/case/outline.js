@@ -3,11 +3,11 @@
 
 import { ReaderLayer } from "../editor/layer.js";
 import { LazyEditor } from "../editor/lazy.js";
-import { boxOf } from "../editor/mask.js";
-import { decode } from "../editor/runs.js";
+import { boxOf, decode } from "../editor/runs.js";
 import { getJson, poll, swap } from "../poll.js";
 import { refreshTimes } from "../time.js";
 import { fetchBytes } from "../viewer/transfer.js";
+import { _ } from "../language.js";
 
 /** @typedef {import("../viewer/viewer.js").ViewerInfo} ViewerInfo */
 
@@ -28,7 +28,7 @@ export class OutlineOnPage {
     this.editor = new LazyEditor(viewer, tools, this.layer, {
       threshold: page.threshold,
       changed: page.changed,
-      failed: () => page.trouble("The editor could not be loaded.", { "Try again": () => this.editor.with((one) => one.open(false)) }),
+      failed: () => page.trouble(_("The editor could not be loaded."), { [_("Try again")]: () => this.editor.with((one) => one.open(false)) }),
       closed: (saved) => this.#closed(saved),
     });
     this.load();
@@ -82,7 +82,7 @@ export class OutlineOnPage {
       this.layer.show({ data, rows, columns, box: boxOf(data, rows, columns) });
       this.viewer.root.dataset.outline = id;
     } catch {
-      this.page.trouble("The reader’s outline could not be loaded.", { "Try again": () => this.#show(id) });
+      this.page.trouble(_("The reader’s outline could not be loaded."), { [_("Try again")]: () => this.#show(id) });
     }
   }
 
@@ -106,7 +106,7 @@ export class OutlineOnPage {
       this.viewer.info.outline = JSON.parse(page.getElementById("film").dataset.viewer).outline;
       this.page.fetched(page);
     } catch {
-      this.page.trouble("The list of outlines could not be loaded.", { "Try again": () => this.#refresh() });
+      this.page.trouble(_("The list of outlines could not be loaded."), { [_("Try again")]: () => this.#refresh() });
     }
   }
 

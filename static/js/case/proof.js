@@ -2,6 +2,7 @@
 
 import { csrfToken, renewToken } from "../base.js";
 import { signed } from "../passkey.js";
+import { _ } from "../language.js";
 
 export class Proof {
   /** @type {((proved: boolean) => void) | null} */
@@ -46,7 +47,7 @@ export class Proof {
       sent.set("credential", await signed(this.form.dataset.challenge));
     } catch (problem) {
       const cancelled = problem instanceof DOMException;
-      this.#trouble((!cancelled && problem instanceof Error && problem.message) || "No passkey was used. Try again, or use a code.");
+      this.#trouble((!cancelled && problem instanceof Error && problem.message) || _("No passkey was used. Try again, or use a code."));
       return;
     }
     await this.#send(sent);
@@ -62,12 +63,12 @@ export class Proof {
       const response = await fetch(this.form.action, { method: "POST", body: sent, headers: { Accept: "application/json" } });
       const answer = response.ok ? {} : await response.json().catch(() => ({}));
       if (answer.code === "csrf" && !renewed && await renewToken()) { await this.#send(sent, true); return; }
-      if (!response.ok) throw new Error(answer.detail || "It was not accepted. Try again.");
+      if (!response.ok) throw new Error(answer.detail || _("It was not accepted. Try again."));
       this.#end(true);
       this.dialog.close();
     } catch (error) {
       const offline = error instanceof TypeError;
-      this.#trouble(offline ? "The portal cannot be reached. Try again." : /** @type {Error} */ (error).message);
+      this.#trouble(offline ? _("The portal cannot be reached. Try again.") : /** @type {Error} */ (error).message);
     } finally {
       for (const button of buttons) button.disabled = false;
     }

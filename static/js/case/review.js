@@ -2,6 +2,8 @@
 
 import { csrfToken, renewToken } from "../base.js";
 import { refreshTimes } from "../time.js";
+import { NOT_STORED } from "../viewer/drawn_saver.js";
+import { _, ngettext } from "../language.js";
 
 /** @typedef {{ finding: string, size: string, reason: string }} Stated  codes, "" for none */
 
@@ -32,14 +34,14 @@ export class Review {
   #isDrawn = false; // something was drawn or removed since the last save
   #reveals = false; // of what the AI found nothing is on the page yet, and may be
 
-  /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`; `before` ends what a save
-      waits for; `saved` gets what the portal has answered.
+  /** `seeAgain` fetches the parts of the page that others have changed, and calls `know`; `isDrawnStored` ends what a
+      save waits for, and resolves to whether that is stored; `saved` gets what the portal has answered.
       @param {ReviewForm} form  @param {() => Promise<void>} seeAgain
-      @param {() => Promise<void>} before  @param {(answer: Saved) => void} saved */
-  constructor(form, seeAgain, before, saved) {
+      @param {() => Promise<boolean>} isDrawnStored  @param {(answer: Saved) => void} saved */
+  constructor(form, seeAgain, isDrawnStored, saved) {
     this.form = form;
     this.seeAgain = seeAgain;
-    this.before = before;
+    this.isDrawnStored = isDrawnStored;
     this.saved = saved;
     this.size = form.elements.size;
     this.reason = form.elements.reason;
@@ -83,9 +85,16 @@ export class Review {
     const before = this.#hindrance;
     this.#hindrance = hindrance;
     this.form.dataset.ready = hindrance ? "no" : "yes";
-    for (const button of this.form.querySelectorAll("button")) button.setAttribute("aria-disabled", String(Boolean(hindrance)));
+    const isOff = String(Boolean(hindrance) || this.form.querySelector("fieldset").disabled);
+    /** @type {NodeListOf<HTMLButtonElement>} */
+    const signing = document.querySelectorAll("#sign .sign-row button");
+    for (const button of [...this.form.querySelectorAll("button"), ...signing]) button.setAttribute("aria-disabled", isOff);
     if (hindrance || this.status.textContent === before) this.#show(hindrance);
   }
+
+  /** Tells the reader why nothing was saved.
+      @param {string} text */
+  say(text) { this.#show(text, true); }
 
   /** Why nothing can be saved, "" where nothing is in the way. */
   get hindrance() { return this.#hindrance; }
@@ -128,7 +137,7 @@ export class Review {
   #saveAgain() {
     const { finding } = this.known.stated;
     if (finding) this.choose(finding); // with another size or reason, or a further comment
-    else this.#show("Choose a finding first: none, right, left, both or unsure.", true);
+    else this.#show(_("Choose a finding first: none, right, left, both or unsure."), true);
   }
 
   /** Something was drawn on the picture: the next version keeps it. */
@@ -178,15 +187,22 @@ export class Review {
     if (this.#saving && !(await this.#saving)) return false;
     if (this.#warned || !this.#isChanged) { this.#dropped = true; return true; }
     this.#warned = true;
-    this.#show("Not saved yet. Save, or leave again to discard it.", true);
+    this.#show(_("Not saved yet. Save, or leave again to discard it."), true);
     return false;
   }
 
   // One after the other: a second finding while the first is being saved counts as well.
   /** @param {string} finding */
   #send(finding) {
-    this.#show("Saving …");
-    const saving = (this.#saving ?? Promise.resolve()).then(() => this.#post(finding));
+    this.#show(_("Saving …"));
+    return this.afterSaves(() => this.#post(finding));
+  }
+
+  /** Does something once the saves before it have ended; saves after it wait for it, and so does who leaves the case.
+      Resolves to what it does, whether it went well.
+      @param {() => Promise<boolean>} act */
+  afterSaves(act) {
+    const saving = (this.#saving ?? Promise.resolve()).then(act);
     this.#saving = saving;
     saving.finally(() => {
       if (this.#saving === saving) this.#saving = null;
@@ -215,19 +231,19 @@ export class Review {
   async #post(finding, renewed = false) {
     const sent = { focus: document.activeElement, comment: this.comment.value, size: this.size.value, reason: this.reason.value };
     try {
-      await this.before();
+      if (!(await this.isDrawnStored())) throw new Error(NOT_STORED);
       const response = await fetch(this.form.action, {
         method: "POST", body: this.body(finding), headers: { Accept: "application/json" }, keepalive: true,
       });
       const answer = await response.json().catch(() => ({}));
       if (answer.code === "csrf" && !renewed && await renewToken()) return this.#post(finding, true);
       if (response.status === 409) await this.seeAgain().catch(() => {}); // the sentence counts even so
-      if (!response.ok) throw new Error(answer.detail || "It was not saved. Try again.");
+      if (!response.ok) throw new Error(answer.detail || _("It was not saved. Try again."));
       await this.#saved(answer, sent);
       return true;
     } catch (error) {
       const offline = error instanceof TypeError;
-      this.#show(offline ? "The portal cannot be reached; nothing was saved. Try again." : /** @type {Error} */ (error).message, true);
+      this.#show(offline ? _("The portal cannot be reached; nothing was saved. Try again.") : /** @type {Error} */ (error).message, true);
     }
     return false;
   }
@@ -239,7 +255,7 @@ export class Review {
     list.insertAdjacentHTML("afterbegin", line);
     refreshTimes(list);
     const count = list.children.length;
-    history.querySelector("[data-count]").textContent = `${count} version${count === 1 ? "" : "s"}`;
+    history.querySelector("[data-count]").textContent = ngettext("%(num)s version", "%(num)s versions", count);
     history.hidden = false;
   }
 
@@ -262,7 +278,9 @@ export class Review {
     this.#showStated();
     document.getElementById("ask-second")?.closest("section").removeAttribute("hidden");
     if (answer.see_again && !answer.reveals) await this.seeAgain().catch(() => {}); // what was hidden until now
-    this.#show(elsewhere ? `${answer.label}. It was saved before, in another window.` : `${answer.label}. Saved.`);
+    this.#show(elsewhere
+      ? _("%(finding)s. It was saved before, in another window.", { finding: answer.label })
+      : _("%(finding)s. Saved.", { finding: answer.label }));
     const unmoved = document.activeElement === sent.focus && this.form.contains(sent.focus);
     if (unmoved && !this.comment.value) sent.focus.blur();
     this.#reveals ||= answer.reveals;

@@ -1,5 +1,7 @@
 // The reader's own finding as a sentence on the clipboard; where that is not allowed, as a text to copy by hand.
 
+import { _ } from "../language.js";
+
 /** Fetches the sentence and copies it. */
 export async function copySentence() {
   const place = document.getElementById("sentence");
@@ -15,20 +17,20 @@ export async function copySentence() {
   try {
     const response = await fetch(button.dataset.url, { cache: "no-store", headers: { Accept: "application/json" } });
     const answer = await response.json().catch(() => ({}));
-    if (!response.ok) { show(answer.detail || "There is no sentence. Try again.", true); return; }
+    if (!response.ok) { show(answer.detail || _("There is no sentence. Try again."), true); return; }
     sentence = answer.text;
   } catch {
-    show("The portal cannot be reached.", true);
+    show(_("The portal cannot be reached."), true);
     return;
   }
   try {
     await navigator.clipboard.writeText(sentence);
-    show(`Copied: ${sentence}`);
+    show(_("Copied: %(sentence)s", { sentence }));
   } catch { // no https, or the browser does not allow it
     text.value = sentence;
     text.hidden = false;
     text.focus();
     text.select();
-    show("Copy it with Ctrl+C.");
+    show(_("Copy it with Ctrl+C."));
   }
 }

@@ -1,7 +1,9 @@
 // Signing: the stated finding with what is on the screen, after a fresh proof of identity, and addenda.
 
 import { csrfToken, renewToken } from "../base.js";
-import { Proof } from "./proof.js";
+import { isMarked } from "./critical.js";
+import { NOT_STORED } from "../viewer/drawn_saver.js";
+import { _ } from "../language.js";
 
 /** @typedef {{ sign: string, add: string }} SignUrls */
 
@@ -12,14 +14,16 @@ export class Signing {
   #id = "";
 
   /** @param {HTMLElement} section  @param {import("./review.js").Review} review
-      @param {{ view(): { pictures: import("../viewer/view_state.js").ViewState[] } | null, seeAgain(): Promise<void> }} page */
+      @param {{ view(): { pictures: import("../viewer/view_state.js").ViewState[] } | null, seeAgain(): Promise<void>, isDrawnStored(): Promise<boolean> }} page */
   constructor(section, review, page) {
     this.review = review;
     this.page = page;
     /** @type {SignUrls} */
     this.urls = JSON.parse(section.dataset.sign);
     this.status = section.querySelector("#sign-status");
-    this.proof = new Proof(/** @type {HTMLDialogElement} */ (document.getElementById("proof")));
+    /** Loaded once it is asked for: most signatures follow a proof that still holds.
+        @type {import("./proof.js").Proof | null} */
+    this.proof = null;
     /** @type {HTMLTextAreaElement} */
     this.text = section.querySelector("#addendum-text");
     const form = /** @type {HTMLFormElement} */ (section.querySelector("#addendum"));
@@ -29,6 +33,8 @@ export class Signing {
       if (event.key === "Escape") this.text.blur();
     });
   }
+
+  get isSigning() { return Boolean(this.#signing); }
 
   /** Whether leaving now would lose something. */
   get isOpen() { return Boolean(this.#signing || this.text.value.trim()); }
@@ -45,12 +51,13 @@ export class Signing {
     const { known, hindrance } = this.review;
     const finding = agree ? known.agree : known.stated.finding;
     if (hindrance) return this.#show(hindrance, true);
-    if (!finding) return this.#show(agree ? "There is no AI result to agree with." : "Choose a finding first, then sign.", true);
-    this.#show("Signing …");
+    if (!finding) return this.#show(agree ? _("There is no AI result to agree with.") : _("Choose a finding first, then sign."), true);
+    this.#show(_("Signing …"));
+    if (!(await this.page.isDrawnStored())) return this.#show(NOT_STORED, true);
     const sent = this.review.body(finding);
     const body = {
       ...Object.fromEntries(["finding", "size", "reason", "comment", "after"].map((name) => [name, sent.get(name)])),
-      critical: sent.has("critical_offered") ? sent.get("critical") === "yes" : null,
+      critical: isMarked(sent),
       shown: known.shown, view: this.page.view(),
     };
     const text = JSON.stringify(body);
@@ -60,7 +67,7 @@ export class Signing {
       this.review.took(String(sent.get("comment")));
       document.getElementById("addendum-more").hidden = false;
       await this.page.seeAgain().catch(() => {});
-      return this.#show(answer.is_new ? "Signed." : "Signed before: nothing has changed since.");
+      return this.#show(answer.is_new ? _("Signed.") : _("Signed before: nothing has changed since."));
     }
     if (answer.status === 409) await this.page.seeAgain().catch(() => {});
     return this.#show(answer.detail, true);
@@ -71,9 +78,9 @@ export class Signing {
     const text = this.text.value;
     if (!text.trim()) return;
     if (text !== this.#sent) { this.#sent = text; this.#id = crypto.randomUUID(); }
-    place.textContent = "Adding …";
+    place.textContent = _("Adding …");
     const answer = await this.#post(this.urls.add, { id: this.#id, text });
-    place.textContent = answer.ok ? "Added." : answer.detail;
+    place.textContent = answer.ok ? _("Added.") : answer.detail;
     place.classList.toggle("bad", !answer.ok);
     if (!answer.ok) return;
     if (this.text.value === text) this.text.value = "";
@@ -92,12 +99,14 @@ export class Signing {
       const answer = await response.json().catch(() => ({}));
       if (answer.code === "csrf" && !renewed && await renewToken()) return this.#post(url, body, true);
       if (answer.code === "confirm") {
+        const { Proof } = await import("./proof.js");
+        this.proof ??= new Proof(/** @type {HTMLDialogElement} */ (document.getElementById("proof")));
         if (await this.proof.ask()) return this.#post(url, body);
-        return { ok: false, status: 401, detail: "Not signed: your identity was not confirmed. What you wrote is still here." };
+        return { ok: false, status: 401, detail: _("Not signed: your identity was not confirmed. What you wrote is still here.") };
       }
-      return { detail: "It was not signed. Try again.", ...answer, ok: response.ok, status: response.status };
+      return { detail: _("It was not signed. Try again."), ...answer, ok: response.ok, status: response.status };
     } catch {
-      return { ok: false, status: 0, detail: "The portal cannot be reached; it may not be signed. Try again: it is signed once." };
+      return { ok: false, status: 0, detail: _("The portal cannot be reached; it may not be signed. Try again: it is signed once.") };
     }
   }
 

@@ -1,15 +1,17 @@
 // The threshold slider: outlines the model's probability map at another level, with the area counted
 // by the server's arithmetic. At the model's own threshold the server's numbers are shown.
 
+import { _, numberText } from "../language.js";
+
 const STEPS = 99;
 
 /** '31 cm²', '4.2 cm²', '85 mm²' or '12,345 px': the same texts as the server's.
     @param {number} pixels  @param {import("../viewer/annotations.js").Spacing | null} spacing */
 export function areaText(pixels, spacing) {
-  if (!spacing) return `${pixels.toLocaleString("en-US")} px`;
+  if (!spacing) return `${numberText(pixels)} px`;
   const mm2 = pixels * spacing.row_mm * spacing.column_mm;
-  if (mm2 >= 995) return `${(mm2 / 100).toFixed(0)} cm²`;
-  return mm2 >= 99.5 ? `${(mm2 / 100).toFixed(1)} cm²` : `${mm2.toFixed(0)} mm²`;
+  if (mm2 >= 995) return `${numberText(mm2 / 100, 0)} cm²`;
+  return mm2 >= 99.5 ? `${numberText(mm2 / 100, 1)} cm²` : `${numberText(mm2, 0)} mm²`;
 }
 
 /** @typedef {import("../viewer/viewer.js").ViewerInfo} ViewerInfo */
@@ -26,7 +28,7 @@ export class Threshold {
     /** @type {HTMLInputElement & { value: any }} read and set as a number */
     this.input = panel.querySelector("#threshold-input");
     this.modelPosition = Math.min(STEPS, Math.max(1, Math.round(info.threshold * 100)));
-    this.thresholds = Array.from({ length: STEPS }, (_, i) => (i + 1 === this.modelPosition ? info.threshold : (i + 1) / 100));
+    this.thresholds = Array.from({ length: STEPS }, (__, i) => (i + 1 === this.modelPosition ? info.threshold : (i + 1) / 100));
     this.position = this.modelPosition;
     /** @type {Float64Array | number[] | null} */
     this.counts = null;
@@ -94,19 +96,20 @@ export class Threshold {
     /** @type {HTMLElement & { dataset: { pixels?: any } }} */
     const area = this.#part("area");
     const pixels = atModel ? this.info.measuredPixels : this.counts?.[this.position - 1];
-    const unknown = this.counts ? "not counted" : "…";
+    const unknown = this.counts ? _("not counted") : "…";
     area.textContent = atModel ? this.modelArea : pixels === undefined ? unknown : pixels ? areaText(pixels, this.info.spacing) : "–";
     area.dataset.pixels = pixels ?? "";
     // Size, distance and side are measured by the server, at the model's threshold alone.
     for (const { element, text } of this.measured) {
       element.classList.toggle("stale", !atModel);
-      element.textContent = atModel ? text : `${text} at ${this.info.threshold.toFixed(2)}`;
+      element.textContent = atModel ? text : _("%(text)s at %(threshold)s", { text, threshold: numberText(this.info.threshold, 2) });
     }
-    this.#out("area").textContent = atModel ? "" : `Area ${area.textContent} at your threshold`;
-    this.#out("value").textContent = this.value.toFixed(2);
-    this.#out("name").textContent = atModel ? this.pointName : "your threshold";
+    this.#out("area").textContent = atModel ? "" : _("Area %(area)s at your threshold", { area: area.textContent });
+    const value = numberText(this.value, 2), name = atModel ? this.pointName : _("your threshold");
+    this.#out("value").textContent = value;
+    this.#out("name").textContent = name;
     this.#out("name").classList.toggle("yours", !atModel);
-    this.input.setAttribute("aria-valuetext", `${this.value.toFixed(2)}, ${atModel ? this.pointName : "your threshold"}, area ${area.textContent}`);
+    this.input.setAttribute("aria-valuetext", _("%(value)s, %(name)s, area %(area)s", { value, name, area: area.textContent }));
   }
 
   /** Whether the panel has a slider; asked again after the live page has replaced the panel.

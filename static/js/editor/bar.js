@@ -1,5 +1,7 @@
 // The editor on the page: its row of tools above the picture, what it says, and the brush under the pointer.
 
+import { numberText } from "../language.js";
+
 /** @typedef {import("./editor.js").Editor} Editor */
 
 const TOOLS = ["brush", "eraser", "polygon", "fill", "delete"];
@@ -44,7 +46,7 @@ export class EditBar {
       root.querySelector(`[data-action=edit-${tool}]`).setAttribute("aria-pressed", String(isDrawing && editor.tool === tool));
     }
     this.film.querySelector(".film-tools [data-action=edit]").setAttribute("aria-pressed", String(editor.isOpen));
-    root.querySelector("[data-edit=size]").textContent = `${unit === "mm" ? size.toFixed(1) : size} ${unit}`;
+    root.querySelector("[data-edit=size]").textContent = `${numberText(size, unit === "mm" ? 1 : 0)} ${unit}`;
     for (const [name, can] of /** @type {const} */ ([["undo", history?.canUndo], ["redo", history?.canRedo]])) {
       root.querySelector(`[data-action=edit-${name}]`).setAttribute("aria-disabled", String(!can));
     }

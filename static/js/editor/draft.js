@@ -3,6 +3,7 @@
 
 import { csrfToken, renewToken } from "../base.js";
 import { sha256, toBase64 } from "./runs.js";
+import { _ } from "../language.js";
 
 const REST = 700;           // ms after the last change
 const LONGEST_WAIT = 10_000;
@@ -153,13 +154,13 @@ export class Draft {
   #failed(status, body) {
     if (status === 409 && body.code === "taken_over") { this.#set("lost", body.detail); return; }
     if ([403, 404, 413, 422].includes(status)) {
-      this.#set("refused", body.detail || "The portal does not accept this outline. It is still here.");
+      this.#set("refused", body.detail || _("The portal does not accept this outline. It is still here."));
       return;
     }
     this.#failures += 1;
     this.#set("waiting", status === 401
-      ? "You are signed out. What you drew is still here and is stored once you sign in again."
-      : "Not stored: the portal cannot be reached. What you drew is still here; it is tried again.");
+      ? _("You are signed out. What you drew is still here and is stored once you sign in again.")
+      : _("Not stored: the portal cannot be reached. What you drew is still here; it is tried again."));
     this.#soon(Math.min(LONGEST_WAIT, 500 * 2 ** this.#failures));
   }
 

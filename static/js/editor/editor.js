@@ -9,6 +9,7 @@ import { Pen } from "./pen.js";
 import { decode, encode, fromBase64, toBase64 } from "./runs.js";
 import { maskAt } from "../viewer/upsample.js";
 import { withoutIslands } from "../viewer/islands.js";
+import { _, numberText } from "../language.js";
 
 /** @typedef {import("./mask.js").Rect} Rect */
 /** @typedef {"brush" | "eraser" | "polygon" | "fill" | "delete"} Tool */
@@ -17,15 +18,15 @@ import { withoutIslands } from "../viewer/islands.js";
 
 /** @type {Record<Tool, string>} */
 const HINTS = {
-  brush: "Draw with the brush.",
-  eraser: "Draw to erase.",
-  polygon: "Click the corners. Enter or a double click closes, Escape drops them.",
-  fill: "Click a gap that the outline encloses.",
-  delete: "Click a region to remove it.",
+  brush: _("Draw with the brush."),
+  eraser: _("Draw to erase."),
+  polygon: _("Click the corners. Enter or a double click closes, Escape drops them."),
+  fill: _("Click a gap that the outline encloses."),
+  delete: _("Click a region to remove it."),
 };
 const STEP = 1.25;
 const BOUNDS = { mm: [0.5, 100], px: [1, 1000] };
-const SAVE_FAILED = "No version was stored: the portal cannot be reached. What you drew is still here; try again.";
+const SAVE_FAILED = _("No version was stored: the portal cannot be reached. What you drew is still here; try again.");
 
 export class Editor {
   /** @type {Mask | null} */
@@ -88,13 +89,13 @@ export class Editor {
     if (this.#opening || !this.viewer.info.rows) return;
     this.#opening = true;
     this.bar.open();
-    this.bar.say("Opening …");
+    this.bar.say(_("Opening …"));
     const { outline, picture, rows, columns } = this.viewer.info;
     const { status, body } = await post(`${outline.url}/begin`, { picture, take_over: takeOver });
     this.#opening = false;
     if (status !== 200) {
       this.bar.offerTakeOver(body.code === "being_edited" || this.isOpen);
-      this.bar.say(body.detail || "The portal cannot be reached. Try again.", true);
+      this.bar.say(body.detail || _("The portal cannot be reached. Try again."), true);
       this.page.changed();
       return;
     }
@@ -113,7 +114,7 @@ export class Editor {
     this.bar.offerTakeOver(false);
     this.use(mine ? this.tool : "brush");
     if (mine) this.draft.changed();
-    else this.bar.say(body.is_draft ? "Your draft goes on." : body.kept ? "What was drawn before is a version." : HINTS.brush);
+    else this.bar.say(body.is_draft ? _("Your draft goes on.") : body.kept ? _("What was drawn before is a version.") : HINTS.brush);
     this.viewer.root.dataset.editing = "yes";
     this.bar.show();
   }
@@ -149,11 +150,11 @@ export class Editor {
     if (!this.isOpen) { await this.open(false); if (!this.isOpen) return; }
     const { overlay, info } = this.viewer;
     const threshold = this.page.threshold();
-    if (!overlay.map || threshold === null) { this.bar.say("There is no AI map of this picture.", true); return; }
+    if (!overlay.map || threshold === null) { this.bar.say(_("There is no AI map of this picture."), true); return; }
     const { data, rows, columns } = overlay.map;
     const kept = withoutIslands(data, rows, columns, threshold * 255, info.islandFloor);
     this.#replace(maskAt(kept, rows, columns, info.rows, info.columns, threshold));
-    this.bar.say(`The AI map at ${threshold.toFixed(2)}.`);
+    this.bar.say(_("The AI map at %(threshold)s.", { threshold: numberText(threshold, 2) }));
   }
 
   /** Nothing is outlined. */
@@ -182,7 +183,7 @@ export class Editor {
     this.pen.drop();
     this.history.commit();
     this.#saving = true;
-    this.bar.say("Saving …");
+    this.bar.say(_("Saving …"));
     this.bar.show();
     const { outline, picture, rows, columns } = this.viewer.info;
     const stored = await this.draft.flush();
@@ -221,7 +222,7 @@ export class Editor {
     if (!(await this.draft.flush())) { this.bar.say(this.draft.message || SAVE_FAILED, true); return false; }
     if (!history.canUndo || this.#warned) { await this.draft.leave(); return true; }
     this.#warned = true;
-    this.bar.say("The outline is a draft. E makes it a version; leave again to keep the draft for later.", true);
+    this.bar.say(_("The outline is a draft. E makes it a version; leave again to keep the draft for later."), true);
     return false;
   }
 
@@ -270,7 +271,7 @@ export class Editor {
   /** @param {import("./draft.js").State} state  @param {string} text */
   #stored(state, text) {
     if (!this.isOpen) return;
-    const words = { saved: "Draft stored.", saving: "Storing …", waiting: text, lost: text, refused: text };
+    const words = { saved: _("Draft stored."), saving: _("Storing …"), waiting: text, lost: text, refused: text };
     this.bar.offerTakeOver(state === "lost");
     this.bar.say(words[state], state !== "saved" && state !== "saving");
     this.viewer.root.dataset.stored = state;

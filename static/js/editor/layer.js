@@ -25,6 +25,7 @@ export class ReaderLayer {
     this.colours = colours(viewer.readerColour);
     viewer.readerLayer = this;
     viewer.addEventListener("layout", () => this.#drawAll());
+    this.canvas.addEventListener("contextrestored", () => this.refresh());
   }
 
   /** @param {Drawn | null} mask */
@@ -61,14 +62,14 @@ export class ReaderLayer {
     if (this.canvas.width !== width || this.canvas.height !== height) {
       this.canvas.width = width;
       this.canvas.height = height;
-    } else this.canvas.getContext("2d").clearRect(0, 0, width, height);
+    } else this.canvas.getContext("2d").reset();
     if (this.mask?.box) this.#paint(this.mask.box);
   }
 
   /** @param {Rect} rect */
   #paint(rect) {
     if (!this.mask || !this.shown) return;
-    const { geometry, ratio } = this.viewer;
+    const { lying: geometry, ratio } = this.viewer;
     const corners = [geometry.toScreen(rect[0], rect[1]), geometry.toScreen(rect[2], rect[3])];
     const edge = Math.max(1, Math.round(EDGE * ratio));
     const { width, height } = this.canvas;
@@ -90,7 +91,7 @@ export class ReaderLayer {
   // skewed: a column of the film is a column or a row of the picture.
   /** @param {number} left  @param {number} top  @param {number} right  @param {number} bottom */
   #sample(left, top, right, bottom) {
-    const { geometry, ratio } = this.viewer;
+    const { lying: geometry, ratio } = this.viewer;
     const { data, rows, columns } = this.mask;
     const width = right - left;
     const height = bottom - top;

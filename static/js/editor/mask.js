@@ -2,6 +2,7 @@
 // last `commit` lies in a rectangle, and becomes a patch: the runs of pixels that were turned over in it. A
 // patch undoes itself when it is applied again, so one stack of them is all that undo and redo need.
 
+import { boxOf } from "./runs.js";
 import { polygon, stroke } from "./shapes.js";
 
 /** @typedef {import("../viewer/geometry.js").Point} Point */
@@ -160,24 +161,4 @@ export class Mask {
 export function union(one, other) {
   if (!one || !other) return one ?? other;
   return [Math.min(one[0], other[0]), Math.min(one[1], other[1]), Math.max(one[2], other[2]), Math.max(one[3], other[3])];
-}
-
-/** The rectangle around all that is inside; null where nothing is.
-    @param {Uint8Array} data  @param {number} rows  @param {number} columns
-    @returns {Rect | null} */
-export function boxOf(data, rows, columns) {
-  const start = data.indexOf(1);
-  if (start < 0) return null;
-  const top = Math.floor(start / columns);
-  const bottom = Math.floor(data.lastIndexOf(1) / columns);
-  let left = columns;
-  let right = 0;
-  for (let row = top; row <= bottom; row += 1) {
-    const line = data.subarray(row * columns, (row + 1) * columns);
-    const first = line.indexOf(1);
-    if (first < 0) continue;
-    left = Math.min(left, first);
-    right = Math.max(right, line.lastIndexOf(1) + 1);
-  }
-  return [left, top, Math.max(right, left), Math.min(rows, bottom + 1)];
 }

@@ -1,6 +1,8 @@
 // The tools of the editor under the pointer, or in the middle of the film by keyboard: strokes, the corners of a
 // polygon, a click into a gap or a region. viewer/tools.js calls it while the tool is "draw".
 
+import { _ } from "../language.js";
+
 /** @typedef {import("../viewer/geometry.js").Point} Point */
 
 export class Pen {
@@ -86,7 +88,7 @@ export class Pen {
     const done = this.editor.tool === "fill" ? this.editor.mask.fill(point) : this.editor.mask.removeRegion(point);
     if (!done) {
       this.editor.mask.revert();
-      this.editor.bar.say(this.editor.tool === "fill" ? "This gap is not enclosed by the outline." : "Nothing is outlined here.", true);
+      this.editor.bar.say(this.editor.tool === "fill" ? _("This gap is not enclosed by the outline.") : _("Nothing is outlined here."), true);
       return;
     }
     this.editor.edited(undefined);

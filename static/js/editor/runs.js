@@ -65,3 +65,23 @@ export async function sha256(bytes) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+/** The rectangle around all that is inside; null where nothing is.
+    @param {Uint8Array} data  @param {number} rows  @param {number} columns
+    @returns {import("./mask.js").Rect | null} */
+export function boxOf(data, rows, columns) {
+  const start = data.indexOf(1);
+  if (start < 0) return null;
+  const top = Math.floor(start / columns);
+  const bottom = Math.floor(data.lastIndexOf(1) / columns);
+  let left = columns;
+  let right = 0;
+  for (let row = top; row <= bottom; row += 1) {
+    const line = data.subarray(row * columns, (row + 1) * columns);
+    const first = line.indexOf(1);
+    if (first < 0) continue;
+    left = Math.min(left, first);
+    right = Math.max(right, line.lastIndexOf(1) + 1);
+  }
+  return [left, top, Math.max(right, left), Math.min(rows, bottom + 1)];
+}

@@ -1,6 +1,8 @@
 // One file's row: waiting, sending with progress, then the outcome. A ZIP's files have rows of
 // their own below it.
 
+import { _, ngettext, numberText } from "../language.js";
+
 /** What a row shows of a file: a File itself, or the name of one inside a ZIP.
     @typedef {{ name: string, size?: number, webkitRelativePath?: string }} Named */
 
@@ -13,7 +15,7 @@
 /** @param {number} bytes */
 function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
-  return bytes < 1048576 ? `${(bytes / 1024).toFixed(0)} KB` : `${(bytes / 1048576).toFixed(1)} MB`;
+  return bytes < 1048576 ? `${numberText(bytes / 1024, 0)} KB` : `${numberText(bytes / 1048576, 1)} MB`;
 }
 
 /** A row whose case's result is still to come: also one of an upload before, made by the server. */
@@ -76,14 +78,14 @@ export class FileRow extends FollowedRow {
     this.action.replaceChildren();
   }
 
-  wait() { this.#set("waiting", "Waiting"); }
+  wait() { this.#set("waiting", _("Waiting")); }
 
   /** @param {string} text */
   pause(text) { this.#set("sending", text); this.bar.style.transform = "scaleX(0)"; }
 
   /** @param {number} share */
   progress(share) {
-    const text = share >= 1 ? "Checking" : `Sending ${Math.round(share * 100)} %`;
+    const text = share >= 1 ? _("Checking") : _("Sending %(percent)s %%", { percent: Math.round(share * 100) });
     if (this.state !== "sending") this.#set("sending", text);
     else this.status.firstElementChild.textContent = text;
     this.bar.style.transform = `scaleX(${share})`;
@@ -95,17 +97,17 @@ export class FileRow extends FollowedRow {
     /** @type {HTMLElement} */
     const whose = this.element.querySelector(".file-case");
     const name = document.createElement("bdi");
-    name.textContent = patient || "No name in the file";
+    name.textContent = patient || _("No name in the file");
     whose.replaceChildren(`${number} · `, name);
     whose.hidden = false;
     if (remark) this.remark(remark);
-    if (duplicate) this.#set("known", `Already known: case ${number}`, "dash");
-    else this.#set("received", `Case ${number} received`, "ok");
+    if (duplicate) this.#set("known", _("Already known: case %(number)s", { number }), "dash");
+    else this.#set("received", _("Case %(number)s received", { number }), "ok");
     const link = document.createElement("a");
     link.className = "btn small";
     link.href = url;
-    link.textContent = "Open";
-    link.setAttribute("aria-label", `Open case ${number}`);
+    link.textContent = _("Open");
+    link.setAttribute("aria-label", _("Open case %(number)s", { number }));
     this.action.replaceChildren(link);
   }
 
@@ -120,9 +122,9 @@ export class FileRow extends FollowedRow {
 
   /** A ZIP: its files are listed below.
       @param {number} count */
-  unpacked(count) { this.#set("unpacked", count === 1 ? "ZIP with 1 file" : `ZIP with ${count} files`); }
+  unpacked(count) { this.#set("unpacked", ngettext("ZIP with %(num)s file", "ZIP with %(num)s files", count)); }
 
-  skip() { this.#set("skipped", "Skipped: not a picture"); }
+  skip() { this.#set("skipped", _("Skipped: not a picture")); }
 
   /** @param {string} reason */
   refuse(reason) { this.#set("refused", reason, "danger"); }
@@ -133,7 +135,7 @@ export class FileRow extends FollowedRow {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "btn small";
-    button.textContent = "Try again";
+    button.textContent = _("Try again");
     button.addEventListener("click", () => this.again());
     this.action.replaceChildren(button);
   }

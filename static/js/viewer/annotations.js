@@ -2,6 +2,8 @@
 // draft of the picture, and each review keeps what was there then. What an earlier review kept is drawn dashed,
 // while it is looked at, and cannot be changed.
 
+import { numberText } from "../language.js";
+
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./geometry.js").Line} Line */
 /** @typedef {{ row_mm: number, column_mm: number, source: string }} Spacing */
@@ -74,10 +76,10 @@ export class Annotations {
   /** @param {Annotation} item */
   textOf({ kind, line: [x0, y0, x1, y1], text }) {
     if (kind === "arrow") return text;
-    if (!this.spacing) return `${Math.hypot(x1 - x0, y1 - y0).toFixed(0)} px`;
+    if (!this.spacing) return `${numberText(Math.hypot(x1 - x0, y1 - y0), 0)} px`;
     const { row_mm: down, column_mm: across, source } = this.spacing;
     const length = Math.hypot((x1 - x0) * across, (y1 - y0) * down);
-    return `${length.toFixed(1)} mm (${source})`;
+    return `${numberText(length, 1)} mm (${source})`;
   }
 
   /** Draws on the unscaled context through `toScreen`, so that the lettering stays upright.

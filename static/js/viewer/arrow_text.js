@@ -1,6 +1,8 @@
 // The field for the text of an arrow, on the film where the arrow begins. Enter stores it, also an empty one;
 // Escape removes an arrow that has just been drawn.
 
+import { _ } from "../language.js";
+
 const LENGTH = 80;
 
 export class ArrowText {
@@ -11,8 +13,8 @@ export class ArrowText {
     this.input = null;
   }
 
-  /** @param {import("./annotations.js").Annotation} item */
-  ask(item) {
+  /** @param {import("./annotations.js").Annotation} item  @param {string} pointer  the kind that has drawn it */
+  ask(item, pointer) {
     this.input?.blur();
     const { viewer } = this;
     const input = document.createElement("input");
@@ -20,8 +22,8 @@ export class ArrowText {
     input.className = "film-text";
     input.maxLength = LENGTH;
     input.autocomplete = "off";
-    input.setAttribute("aria-label", "Text of the arrow");
-    input.placeholder = "Text, Enter stores it";
+    input.setAttribute("aria-label", _("Text of the arrow"));
+    input.placeholder = _("Text, Enter stores it");
     const at = viewer.geometry.toScreen(item.line[0], item.line[1]);
     input.style.left = `${Math.max(4, Math.min(viewer.geometry.width - 190, at.x))}px`;
     input.style.top = `${Math.max(4, Math.min(viewer.geometry.height - 30, at.y + 8))}px`;
@@ -44,6 +46,9 @@ export class ArrowText {
     for (const name of ["pointerdown", "dblclick"]) input.addEventListener(name, (event) => event.stopPropagation());
     input.addEventListener("blur", () => end(true));
     viewer.stage.append(input);
-    setTimeout(() => input.focus(), 0); // the click that ended the arrow gives the film the focus
+    // A mouse has a keyboard beside it: what is typed at once must not be keys of the page, which state findings.
+    // After a touch the browser gives the film the focus once more.
+    if (pointer === "mouse") input.focus();
+    else setTimeout(() => input.focus(), 0);
   }
 }

@@ -25,6 +25,10 @@ export class Geometry {
     this.y = 0;
   }
 
+  /** The picture as it lies now, whatever moves it later.
+      @returns {Geometry} */
+  copy() { return Object.assign(new Geometry(this.columns, this.rows), this); }
+
   /** Columns of the shown picture. */
   get across() { return this.turn % 2 ? this.rows : this.columns; }
 

@@ -1,44 +1,65 @@
 // The magnifier: the picture under the pointer at 2.5 times its present size, with the overlay.
 
-import { Sampler } from "./sampler.js";
-
 const SIZE = 220;    // CSS pixels, as in css/case.css
 const FACTOR = 2.5;
 
 export class Loupe {
-  /** @type {Sampler | null} */
-  #sampler = null;
+  /** Where it is wanted on the film; null while it is hidden.
+      @type {import("./geometry.js").Point | null} */
+  #at = null;
+  #stale = false;
+  #draws = false;
 
   /** @param {import("./viewer.js").Viewer} viewer  @param {HTMLCanvasElement} canvas */
   constructor(viewer, canvas) {
     this.viewer = viewer;
     this.canvas = canvas;
+    viewer.addEventListener("change", () => { if (this.#at) this.show(this.#at.x, this.#at.y); });
   }
 
   /** Once the picture is there in full.
       @param {number} sx  @param {number} sy */
-  show(sx, sy) {
+  async show(sx, sy) {
+    this.#at = { x: sx, y: sy };
+    this.#stale = true;
+    if (this.#draws) return; // the place is newer than the one that is being drawn
+    this.#draws = true;
+    while (this.#at && this.#stale) {
+      this.#stale = false;
+      await this.#draw(this.#at).catch(() => {}); // it comes with the next move
+    }
+    this.#draws = false;
+  }
+
+  /** @param {import("./geometry.js").Point} at */
+  async #draw({ x, y }) {
     const { canvas, viewer } = this;
     const { geometry, ratio, info } = viewer;
     const output = Math.round(SIZE * ratio);
-    canvas.hidden = false;
-    canvas.width = canvas.height = output;
-    canvas.style.left = `${sx - SIZE / 2}px`;
-    canvas.style.top = `${sy - SIZE / 2}px`;
-    this.#sampler ??= new Sampler(viewer.levels);
     const scale = geometry.scale * FACTOR * ratio;
-    const shown = geometry.toShown(geometry.toPicture(sx, sy));
+    const shown = geometry.toShown(geometry.toPicture(x, y));
     const left = output / 2 - shown.x * scale;
     const top = output / 2 - shown.y * scale;
-    this.#sampler.sample(left, top, scale, geometry, output, output);
+    const matrix = geometry.transform(scale, left, top);
+    const { turn, flipped } = geometry;
+    const part = await viewer.picture.magnify({
+      left, top, scale, turn, flipped, width: output, height: output, window: viewer.windowing.now,
+    });
+    if (!this.#at) return; // hidden meanwhile
+    canvas.hidden = false;
+    canvas.width = canvas.height = output;
+    canvas.style.left = `${x - SIZE / 2}px`;
+    canvas.style.top = `${y - SIZE / 2}px`;
     const context = canvas.getContext("2d", { alpha: false });
-    const image = this.#sampler.grey(viewer.windowing.lookup());
-    if (image) context.putImageData(image, this.#sampler.rect.x, this.#sampler.rect.y);
-    context.setTransform(...geometry.transform(scale, left, top));
+    if (part) context.putImageData(new ImageData(part.pixels, part.width, part.height), part.x, part.y);
+    context.setTransform(...matrix);
     viewer.shutter.draw(context, info.columns, info.rows);
     viewer.overlay.draw(context, scale, ratio, viewer.aiColour, false);
     context.setTransform(1, 0, 0, 1, 0, 0);
   }
 
-  hide() { this.canvas.hidden = true; }
+  hide() {
+    this.#at = null;
+    this.canvas.hidden = true;
+  }
 }

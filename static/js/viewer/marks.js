@@ -55,7 +55,7 @@ export function sidesOf(geometry, leftSide) {
   const right = geometry.x + geometry.across * geometry.scale;
   const bottom = geometry.y + geometry.down * geometry.scale;
   if (geometry.turn % 2) {
-    const x = Math.min(Math.max((geometry.x + right) / 2, geometry.inset.left + 6), geometry.width - 20);
+    const x = Math.min(Math.max((geometry.x + right) / 2, geometry.inset.left + 6), geometry.width - 30);
     return [
       { text: first, x, y: Math.max(20, geometry.y - 8) },
       { text: last, x, y: Math.min(geometry.height - 8, bottom + 20) },
@@ -64,6 +64,6 @@ export function sidesOf(geometry, leftSide) {
   const y = Math.min(Math.max(geometry.y + 26, 26), geometry.height - 12);
   return [
     { text: first, x: Math.max(geometry.inset.left + 6, geometry.x - 22), y },
-    { text: last, x: Math.min(geometry.width - 20, right + 8), y },
+    { text: last, x: Math.min(geometry.width - (last.length > 1 ? 30 : 20), right + 8), y },
   ];
 }

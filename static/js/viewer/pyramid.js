@@ -3,8 +3,8 @@
 
 /** @typedef {{ data: Uint16Array, columns: number, rows: number }} Level */
 
-// Lets clicks and keys be handled between stretches of work.
-const yieldToEvents = () => new Promise((go) => setTimeout(go, 0));
+// On the page clicks and keys are handled between stretches of work; a worker has none to wait for.
+const yieldToEvents = () => (self.document ? new Promise((go) => setTimeout(go, 0)) : null);
 
 /** @param {Level} level  @returns {Promise<Level>} */
 async function half(level) {

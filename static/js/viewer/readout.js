@@ -2,9 +2,11 @@
 
 import { paintLegend } from "./colormap.js";
 import { TOOLS } from "./tools.js";
+import { _ } from "../language.js";
 
 export class Readout {
-  #frame = 0;
+  #waits = false;
+  #again = false;
   /** @type {Map<string, Element | null>} */
   #buttons = new Map();
 
@@ -24,18 +26,34 @@ export class Readout {
       source.addEventListener("pixels", () => this.#schedule());
     }
     document.addEventListener("fullscreenchange", () => this.#schedule());
-    this.#show();
+    this.#schedule();
   }
 
   /** Shows the state anew, also where nothing has changed: another pane is active. */
   refresh() { this.#schedule(); }
 
-  #schedule() { if (!this.#frame) this.#frame = requestAnimationFrame(() => { this.#frame = 0; this.#show(); }); }
+  // Once a frame, with the pixel's value, which the painter answers: one change of the page for both.
+  async #schedule() {
+    this.#again = true;
+    if (this.#waits) return;
+    this.#waits = true;
+    await null; // what one move of the pointer changes is one change
+    while (this.#again) {
+      this.#again = false;
+      const pixel = await this.#pixelText();
+      await new Promise((go) => requestAnimationFrame(go));
+      this.#show(pixel);
+    }
+    this.#waits = false;
+  }
 
   /** @param {string} name  @param {string} text */
   #out(name, text) {
     const place = this.root.querySelector(`[data-out=${name}]`);
-    if (place.textContent !== text) place.textContent = text;
+    if (place.textContent === text) return;
+    // The same node with other characters: nothing but the line is laid out and painted again.
+    if (text && place.firstChild) place.firstChild.nodeValue = text;
+    else place.textContent = text;
   }
 
   /** @param {string} action  @param {boolean} on */
@@ -48,15 +66,17 @@ export class Readout {
     if (button && button.getAttribute("aria-pressed") !== String(on)) button.setAttribute("aria-pressed", String(on));
   }
 
-  #show() {
+  /** @param {string} pixel */
+  #show(pixel) {
     const { geometry, windowing, overlay, shutter, ratio } = this.viewer;
     this.#out("window", `W ${Math.round(windowing.width)} L ${Math.round(windowing.centre)}`);
     this.#out("zoom", `${Math.round(geometry.scale * ratio * 100)} %`);
     const off = overlay.setting === "off" && overlay.map;
-    const flags = [windowing.inverted && "inverted", geometry.turn && `turned ${geometry.turn * 90}°`, geometry.flipped && "mirrored", shutter.closed && "edges hidden", off && "AI overlay off"];
+    const flags = [windowing.inverted && _("inverted"), geometry.turn && _("turned %(degrees)s°", { degrees: geometry.turn * 90 }), geometry.flipped && _("mirrored"), shutter.closed && _("edges hidden"), off && _("AI overlay off")];
     this.#out("flags", flags.filter(Boolean).join(", "));
-    this.#out("pixel", this.#pixelText());
-    this.legend.hidden = !(overlay.map && overlay.visible && overlay.mode === "heat");
+    this.#out("pixel", pixel);
+    const isHeat = Boolean(overlay.map) && overlay.visible && overlay.mode === "heat";
+    if (this.legend.hidden === isHeat) this.legend.hidden = !isHeat;
     if (!this.isActive()) return;
     for (const tool of TOOLS) this.#press(`tool-${tool}`, this.tools.current === tool);
     this.#press("invert", windowing.inverted);
@@ -68,14 +88,15 @@ export class Readout {
     for (const setting of ["on", "key", "off"]) this.#press(`overlay-${setting}`, overlay.setting === setting);
     this.#press("region", overlay.visible && overlay.showsRegion);
     const opacity = /** @type {HTMLInputElement | null} */ (document.getElementById("opacity-input"));
-    if (opacity) opacity.value = String(overlay.opacity);
+    if (opacity && opacity.value !== String(overlay.opacity)) opacity.value = String(overlay.opacity);
     this.#press("full", document.body.classList.contains("full-screen"));
   }
 
-  #pixelText() {
-    if (!this.tools.hover) return "";
+  async #pixelText() {
+    // Not while a window is drawn: the eye is elsewhere, and each move would change the page once more.
+    if (!this.tools.hover || this.root.dataset.dragging === "window") return "";
     const point = this.viewer.geometry.toPicture(this.tools.hover.x, this.tools.hover.y);
-    const value = this.viewer.valueAt(point);
+    const value = await this.viewer.valueAt(point).catch(/** @returns {null} */ () => null);
     return value === null ? "" : `x ${Math.floor(point.x)} y ${Math.floor(point.y)} = ${value}`;
   }
 

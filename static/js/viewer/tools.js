@@ -32,6 +32,7 @@ export class Tools extends EventTarget {
     stage.addEventListener("pointermove", (event) => this.#move(event), { signal });
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.#up(event), { signal });
     stage.addEventListener("pointerleave", () => { this.hover = null; this.#changed(); if (!this.#drag) viewer.hideLoupe(); }, { signal });
+    stage.addEventListener("blur", () => { if (!this.hover) viewer.hideLoupe(); }, { signal });
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false, signal });
     stage.addEventListener("contextmenu", (event) => event.preventDefault(), { signal });
     stage.addEventListener("dblclick", (event) => this.#double(event), { signal });
@@ -45,6 +46,11 @@ export class Tools extends EventTarget {
     this.current = name;
     this.viewer.root.dataset.tool = name;
     if (name !== "loupe") this.viewer.hideLoupe();
+    else { // at once, and by keys alone: arrows move the picture under it
+      const { stage, geometry: { width, height } } = this.viewer;
+      const at = this.hover ?? (document.activeElement === stage ? { x: width / 2, y: height / 2 } : null);
+      if (at) this.viewer.showLoupe(at.x, at.y);
+    }
     this.#changed();
   }
 
@@ -153,7 +159,7 @@ export class Tools extends EventTarget {
     const drawn = this.#drag?.item;
     if (drawn) {
       const stays = this.viewer.annotations.finish(drawn, 3 / this.viewer.geometry.scale);
-      if (stays && drawn.kind === "arrow") this.viewer.arrowText.ask(drawn);
+      if (stays && drawn.kind === "arrow") this.viewer.arrowText.ask(drawn, event.pointerType);
       this.viewer.refreshLayer();
     }
     if (this.#drag?.tool === "draw") this.pen.end();
@@ -165,6 +171,7 @@ export class Tools extends EventTarget {
     if (event.pointerType !== "mouse") this.viewer.hideLoupe();
     this.#drag = null;
     delete this.viewer.root.dataset.dragging;
+    this.#changed();
   }
 
   /** @param {WheelEvent} event */

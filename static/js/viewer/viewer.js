@@ -1,4 +1,5 @@
-// The viewer: puts picture, overlay and what is drawn on two canvases at the film's own resolution.
+// The viewer: where the picture lies on its film and how it looks; picture.js draws it, at the film's own resolution,
+// and the overlay and what is drawn lie on a canvas above.
 // What a reader chose is remembered on the server, what they drew is kept with their draft there; no
 // state is in the browser. tools.js turns pointers into calls, actions.js keys and buttons.
 
@@ -8,19 +9,13 @@ import { Geometry } from "./geometry.js";
 import { Loupe } from "./loupe.js";
 import { drawArea, drawCorners, drawSides, sidesOf } from "./marks.js";
 import { Overlay } from "./overlay.js";
-import { buildPyramid, decodePixels } from "./pyramid.js";
-import { Sampler } from "./sampler.js";
+import { Picture } from "./picture.js";
+import { DrawnSaver } from "./drawn_saver.js";
 import { Saver } from "./saver.js";
 import { Shutter } from "./shutter.js";
 import { fetchBytes } from "./transfer.js";
 import { restoreTo, stateOf } from "./view_state.js";
-import { Windowing, windowOf } from "./windowing.js";
-
-const REST = 140;          // ms after the last move until the full resolution is drawn
-const FRAME_BUDGET = 4;    // ms for the picture while something moves: the page has 8 for all
-// Shares of the film's resolution. While something moves, a slow machine draws fewer pixels, which the browser's
-// compositor enlarges, beside the main thread.
-const QUALITIES = [1, 0.7, 0.5, 0.35];
+import { Windowing } from "./windowing.js";
 
 /** @typedef {import("./geometry.js").Line} Line */
 /** @typedef {import("./geometry.js").Corner} Corner */
@@ -45,6 +40,7 @@ const QUALITIES = [1, 0.7, 0.5, 0.35];
       distanceLine: Line | null, levelLines: Line[], otherOutlines: Corner[][], region: Line | null,
       preferences: Preferences, preferencesUrl: string,
       picture: string, annotations: import("./annotations.js").Annotation[], annotationsUrl: string | null,
+      annotationsVersion: string,
       reviewed: Record<string, import("./annotations.js").Annotation[]>,
       besideUrl: string | null, mayHaveBeside: boolean,
       seen: import("./view_state.js").ViewState | null,
@@ -53,12 +49,12 @@ const QUALITIES = [1, 0.7, 0.5, 0.35];
 
 export class Viewer extends EventTarget {
   #frame = 0;
-  #restTimer = 0;
   #pictureStale = true;
-  #sampleStale = true;
+  #placeStale = true;
   #layerStale = true;
-  #quality = 0;              // a place in QUALITIES
   #moving = false;
+  /** @type {Geometry | null} */
+  #followed = null;          // how the picture will lie in the next frame
 
   /** `root`: the .film element.
       @param {import("../base.js").Part} root  @param {ViewerInfo} info */
@@ -70,11 +66,10 @@ export class Viewer extends EventTarget {
     /** @type {HTMLImageElement | null} */
     this.preview = root.querySelector(".film-preview");
     /** @type {HTMLCanvasElement} */
-    this.canvas = root.querySelector(".film-picture");
-    /** @type {HTMLCanvasElement} */
     this.layer = root.querySelector(".film-layer");
     this.loupe = new Loupe(this, root.querySelector(".film-loupe"));
     this.geometry = new Geometry(info.columns, info.rows);
+    this.lying = this.geometry; // as the film shows it: a frame behind, while it moves
     this.windowing = new Windowing(info.windows, info.bits);
     this.overlay = new Overlay(info.columns, info.rows);
     this.preferences = { ...info.preferences };
@@ -82,18 +77,22 @@ export class Viewer extends EventTarget {
     this.windowing.choose(this.preferences.preset);
     if (this.preferences.inverted) this.windowing.invert();
     this.preferenceSaver = new Saver(info.preferencesUrl);
-    /** Stores what is drawn; a finding waits for it (`settled`). */
-    this.draft = new Saver(info.annotationsUrl);
-    this.annotations = new Annotations(info.spacing, structuredClone(info.annotations), (items) => {
-      this.draft.later({ picture: info.picture, annotations: items });
+    this.annotations = new Annotations(info.spacing, structuredClone(info.annotations), () => {
+      this.draft.later();
       this.dispatchEvent(new Event("annotated"));
     });
+    /** Stores what is drawn; a finding waits for it (`settled`). */
+    this.draft = new DrawnSaver(info.annotationsUrl, { picture: info.picture, version: info.annotationsVersion }, this.annotations, () => {
+      this.refreshLayer();
+      this.dispatchEvent(new Event("drawn-elsewhere"));
+    }, (text) => this.dispatchEvent(new CustomEvent("drawn-refused", { detail: text })));
     this.arrowText = new ArrowText(this);
     this.shutter = new Shutter(info.shutters);
-    /** @type {import("./pyramid.js").Level[] | null} */
-    this.levels = null;
-    /** @type {Sampler | null} */
-    this.sampler = null;
+    // A canvas belongs to one painter for good; the pane beside shows several pictures.
+    const canvas = /** @type {HTMLCanvasElement} */ (root.querySelector(".film-picture").cloneNode());
+    root.querySelector(".film-picture").replaceWith(canvas);
+    this.picture = new Picture(canvas, info, () => this.#lose());
+    this.loaded = false;     // in full
     /** The slider on the page, once there is one.
         @type {import("../case/threshold.js").Threshold | null} */
     this.threshold = null;
@@ -113,6 +112,8 @@ export class Viewer extends EventTarget {
     const style = getComputedStyle(document.documentElement);
     this.aiColour = style.getPropertyValue("--film-ai").trim();
     this.readerColour = style.getPropertyValue("--film-reader").trim();
+    // What was drawn is lost where the graphics card was reset: an outline must not be missing unseen.
+    this.layer.addEventListener("contextrestored", () => this.refreshLayer());
     this.resizer = new ResizeObserver(() => this.#resize());
     this.resizer.observe(this.stage);
     this.#resize();
@@ -121,14 +122,20 @@ export class Viewer extends EventTarget {
   /** @param {string} url  @param {(share: number) => void} onProgress */
   async loadPixels(url, onProgress) {
     const buffer = await fetchBytes(url, onProgress);
-    const data = decodePixels(buffer, this.info.columns, this.info.rows);
     if (this.closed) return;
-    this.levels = await buildPyramid(data, this.info.columns, this.info.rows);
-    this.sampler = new Sampler(this.levels);
-    this.#pictureStale = this.#sampleStale = true;
-    this.#drawNow();
+    this.#order();
+    await this.picture.load(buffer);
+    this.loaded = true;
     this.root.dataset.depth = "full";
     this.dispatchEvent(new Event("pixels"));
+  }
+
+  // The painter has ended with the picture's pixels: what has loaded them loads them again.
+  #lose() {
+    if (!this.loaded || this.closed) return;
+    this.loaded = false;
+    this.root.dataset.depth = "";
+    this.dispatchEvent(new Event("lost"));
   }
 
   /** @param {string} url  @param {number} rows  @param {number} columns */
@@ -141,20 +148,13 @@ export class Viewer extends EventTarget {
   }
 
   /** The density at a source pixel, null outside the picture or before it has loaded.
-      @param {import("./geometry.js").Point} point  @returns {number | null} */
-  valueAt(point) {
-    const x = Math.floor(point.x);
-    const y = Math.floor(point.y);
-    const { columns, rows } = this.info;
-    if (!this.levels || x < 0 || y < 0 || x >= columns || y >= rows) return null;
-    return this.levels[0].data[y * columns + x];
-  }
+      @param {import("./geometry.js").Point} point */
+  async valueAt(point) { return this.loaded ? this.picture.value(Math.floor(point.x), Math.floor(point.y)) : null; }
 
   /** Window and level for the pixels of the area; nothing where it holds too few of them. */
-  windowToArea() {
-    if (!this.levels) return;
-    const fitting = windowOf(this.levels[0], this.area);
-    if (!fitting) return;
+  async windowToArea() {
+    const fitting = this.loaded && await this.picture.windowOf(this.area);
+    if (!fitting || this.closed) return;
     this.windowing.set(fitting.centre, fitting.width);
     this.windowChanged();
   }
@@ -174,7 +174,7 @@ export class Viewer extends EventTarget {
   }
 
   moved() {
-    this.#sampleStale = this.#pictureStale = this.#layerStale = true;
+    this.#placeStale = this.#pictureStale = this.#layerStale = true;
     this.#request(true);
     this.dispatchEvent(new Event("moved"));
   }
@@ -196,24 +196,15 @@ export class Viewer extends EventTarget {
     this.resizer.disconnect();
     this.screen?.removeEventListener("change", this.onScreen);
     cancelAnimationFrame(this.#frame);
-    clearTimeout(this.#restTimer);
+    this.picture.close();
   }
 
   /** @param {boolean} moving */
   #request(moving) {
     if (this.closed) return;
-    if (moving) {
-      this.#moving = true;
-      clearTimeout(this.#restTimer);
-      this.#restTimer = setTimeout(() => this.#rest(), REST);
-    }
-    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#drawNow());
+    this.#moving ||= moving;
+    this.#frame ||= requestAnimationFrame(() => this.#drawNow());
     this.dispatchEvent(new Event("change"));
-  }
-
-  #rest() {
-    this.#moving = false;
-    if (this.#quality) { this.#sampleStale = this.#pictureStale = true; this.#request(false); }
   }
 
   #resize() {
@@ -226,7 +217,8 @@ export class Viewer extends EventTarget {
     this.geometry.resize(width, height, { left: narrow || !tools ? 0 : 48, right: 0, top: 0, bottom: 0 });
     this.layer.width = Math.round(width * this.ratio);
     this.layer.height = Math.round(height * this.ratio);
-    this.#sampleStale = this.#pictureStale = this.#layerStale = true;
+    this.#placeStale = this.#pictureStale = true;
+    this.#followed = this.geometry.copy(); // at once: the layer's canvas is empty now
     this.#drawNow();
     this.dispatchEvent(new Event("change"));
     this.#watchScreen();
@@ -242,10 +234,37 @@ export class Viewer extends EventTarget {
   #drawNow() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    const lies = this.#sampleStale;
-    if (this.levels) { if (this.#pictureStale) this.#drawPicture(); } else this.#placePreview();
-    if (this.#layerStale) this.#drawLayer();
-    if (lies) this.dispatchEvent(new Event("layout")); // the picture lies elsewhere on the film
+    // The painter draws in the frame after its order: so does what lies on the picture, or it would run ahead of it.
+    if (this.#followed) this.#follow();
+    if (!this.loaded) this.#placePreview();
+    if (this.#pictureStale) this.#order();
+    if (this.#placeStale) {
+      this.#placeStale = false;
+      this.#followed = this.geometry.copy();
+      if (this.loaded) this.#frame = requestAnimationFrame(() => this.#drawNow());
+      else this.#follow();
+    } else if (this.#layerStale) this.#drawLayer();
+  }
+
+  // The picture lies elsewhere on the film now.
+  #follow() {
+    this.lying = this.#followed;
+    this.#followed = null;
+    this.#drawLayer();
+    this.dispatchEvent(new Event("layout"));
+  }
+
+  // What the painter is to draw.
+  #order() {
+    const { geometry, ratio } = this;
+    const { turn, flipped } = geometry;
+    const [left, top, scale] = [geometry.x * ratio, geometry.y * ratio, geometry.scale * ratio];
+    this.picture.draw({
+      left, top, scale, turn, flipped, matrix: geometry.transform(scale, left, top),
+      width: this.layer.width, height: this.layer.height,
+      window: this.windowing.now, hides: this.shutter.closed, moving: this.#moving,
+    });
+    this.#pictureStale = this.#moving = false;
   }
 
   #placePreview() {
@@ -261,37 +280,10 @@ export class Viewer extends EventTarget {
     this.preview.classList.add("placed");
   }
 
-  #drawPicture() {
-    const begun = performance.now();
-    const quality = this.#moving ? QUALITIES[this.#quality] : 1;
-    const ratio = this.ratio * quality;
-    const { canvas, geometry } = this;
-    const width = Math.round(this.layer.width * quality);
-    const height = Math.round(this.layer.height * quality);
-    const resized = canvas.width !== width || canvas.height !== height;
-    if (resized) { canvas.width = width; canvas.height = height; }
-    if (this.#sampleStale || resized) {
-      this.sampler.sample(geometry.x * ratio, geometry.y * ratio, geometry.scale * ratio, geometry, width, height);
-    }
-    const image = this.sampler.grey(this.windowing.lookup());
-    const context = canvas.getContext("2d", { alpha: false });
-    // Of a canvas that has lain there, the picture covers itself.
-    if (this.#sampleStale || resized) { context.fillStyle = "#000"; context.fillRect(0, 0, width, height); }
-    if (image) context.putImageData(image, this.sampler.rect.x, this.sampler.rect.y);
-    this.#toPicture(context, ratio);
-    this.shutter.draw(context, geometry.columns, geometry.rows);
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    this.#sampleStale = this.#pictureStale = false;
-    const spent = performance.now() - begun;
-    if (!this.#moving || resized) return; // a change of size costs once
-    if (spent > FRAME_BUDGET) this.#quality = Math.min(QUALITIES.length - 1, this.#quality + 1);
-    else if (spent < FRAME_BUDGET / 4) this.#quality = Math.max(0, this.#quality - 1);
-  }
-
   // The transform from source pixels to the film's canvases; returns its scale.
   /** @param {CanvasRenderingContext2D} context  @param {number} ratio */
   #toPicture(context, ratio) {
-    const { geometry } = this;
+    const { lying: geometry } = this;
     const scale = geometry.scale * ratio;
     context.setTransform(...geometry.transform(scale, geometry.x * ratio, geometry.y * ratio));
     return scale;
@@ -300,9 +292,8 @@ export class Viewer extends EventTarget {
   #drawLayer() {
     this.#layerStale = false;
     const context = this.layer.getContext("2d");
-    const { geometry, ratio } = this;
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, this.layer.width, this.layer.height);
+    const { lying: geometry, ratio } = this;
+    context.reset(); // not clearRect: on paper Chromium repeats it, and clears the picture below as well
     const scale = this.#toPicture(context, ratio);
     this.overlay.draw(context, scale, ratio, this.aiColour, true);
     if (this.area) drawArea(context, this.area, ratio / scale, this.readerColour);
@@ -319,7 +310,7 @@ export class Viewer extends EventTarget {
 
   /** The magnifier at a film position: the picture at 2.5 times its present size.
       @param {number} sx  @param {number} sy */
-  showLoupe(sx, sy) { if (this.levels) this.loupe.show(sx, sy); }
+  showLoupe(sx, sy) { if (this.loaded) this.loupe.show(sx, sy); }
 
   hideLoupe() { this.loupe.hide(); }
 }

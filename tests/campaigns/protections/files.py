@@ -232,7 +232,7 @@ PROTECTIONS = (
             "    except OverflowError:\n"
             "        return default\n",
         ),
-        "campaigns/test_file_fuzz.py::test_mutated_files_are_answered_one_by_one",
+        "campaigns/samples/test_file_fuzz.py::test_mutated_files_are_answered_one_by_one",
         "portal/intake/test_check.py::test_two_thousand_damaged_files_never_crash_the_check",
     ),
     off(

@@ -77,8 +77,8 @@ PROTECTIONS = (
         "jobs announced again beside an idle worker",
         edit(
             "portal/jobs/sweeper.py",
-            "    if presence.has_idle_worker(session, kind):\n",
-            "    if False:\n",
+            "    has_idle = presence.has_idle_worker(session, kind, jobs)\n",
+            "    has_idle = False\n",
         ),
         "portal/jobs/test_sweeper.py::"
         "test_a_job_that_waits_beside_an_idle_worker_is_announced_again",
@@ -94,7 +94,7 @@ PROTECTIONS = (
         "an alarm where jobs wait beside an idle worker",
         edit(
             "portal/studies/presence.py",
-            "        if waits and has_idle_worker(session, kind)\n",
+            "        if waits and has_idle_worker(session, kind, jobs)\n",
             "        if False\n",
         ),
         "portal/web/api/test_worker.py::"
@@ -198,9 +198,8 @@ PROTECTIONS = (
         "one conditional UPDATE for a claim",
         edit(
             "portal/jobs/claims.py",
-            "            Job.state == JobState.QUEUED,\n            # One that may not be lost",
-            "            Job.state.in_((JobState.QUEUED, JobState.RUNNING)),\n"
-            "            # One that may not be lost",
+            "            and_(Job.state == JobState.QUEUED, presence.is_due()),\n",
+            "            Job.state.in_((JobState.QUEUED, JobState.RUNNING)),\n",
         ),
         "portal/jobs/test_ledger.py::test_of_twenty_workers_at_once_one_gets_the_job",
     ),
@@ -210,7 +209,7 @@ PROTECTIONS = (
         (
             edit(
                 "portal/jobs/outcomes.py",
-                "    .with_for_update(of=Job)\n",
+                "    .with_for_update()\n",
             ),
             edit(
                 "portal/jobs/attempts.py",

@@ -57,8 +57,8 @@ PROTECTIONS = (
         "reviews, proofs, holds, predictions and models compared with it",
         edit(
             "portal/audit/verification.py",
-            "        if records:\n            count, of_records",
-            "        if False:\n            count, of_records",
+            "        if records:\n            compared",
+            "        if False:\n            compared",
         ),
         "portal/audit/test_bindings.py::test_the_drill_every_table_and_every_attack",
     ),

@@ -184,8 +184,8 @@ PROTECTIONS = (
         "an administrator for its confirmation",
         edit(
             "portal/governance/clock.py",
-            "    actor.require(Permission.DATA_MANAGE)\n    row = _locked(session)\n",
-            "    row = _locked(session)\n",
+            "    actor.require(Permission.DATA_MANAGE)\n    try:\n        row = _locked(session)\n",
+            "    try:\n        row = _locked(session)\n",
         ),
         "portal/governance/test_clock.py::test_only_an_administrator_confirms_and_it_is_logged",
     ),

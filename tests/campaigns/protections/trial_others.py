@@ -199,7 +199,7 @@ PROTECTIONS = (
         _MODELS,
         "masks of the picture's size",
         edit(
-            "portal/jobs/result_checks.py",
+            "portal/jobs/results/result_checks.py",
             "    return not is_png or size == picture\n",
             "    return True\n",
         ),

@@ -73,7 +73,13 @@ def test_the_reference_is_what_predictions_of_the_same_pictures_store(
 ) -> None:
     statistics = held_out.ReferenceStatistics()
     tables = held_out.predict(Threshold(), pictures, TINY, statistics)  # type: ignore[arg-type]
-    found = statistics.reference(calibration.Calibration().probability(tables.image_logits))
+    probability = calibration.Calibration().probability(tables.image_logits)
+    views = ["AP", "PA", "PA", ""] * 10
+    found = statistics.reference(probability, views, threshold=0.5)
+    of_views = {"n": 30, "count": 10, "of": "view_ap", "at": 0.5}
+    assert found["shares"]["view_ap"] == of_views
+    assert found["shares"]["called"]["count"] == int((probability >= 0.5).sum())
+    assert found["shares"]["prevalence"]["mean"] == pytest.approx(probability.mean(), abs=1e-6)
     assert found["n"] == 40
     assert {len(values) for values in found["quantiles"].values()} == {len(found["levels"])}
     assert found["quantiles"]["aspect"] == pytest.approx([100 / 128] * 21, abs=1e-4)

@@ -25,6 +25,9 @@ VALUES = {
     "escalates": ("no", False),
     "escalation_minutes": ("15", 15),
     "language": ("en", "en"),
+    "names_on_board": ("yes", True),
+    "off_peak_from": ("22", 22),
+    "off_peak_until": ("5", 5),
 }
 
 

@@ -1,5 +1,6 @@
 """The registry: what may be promoted, what a job gets, and that old results never change."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.access import Denied
-from portal.ai_models import cards, known_models, registry
+from portal.ai_models import cards, comparison, known_models, registry
 from portal.audit import verification
 from portal.errors import Conflict, Invalid
 from portal.jobs import claims, tickets
@@ -232,6 +233,39 @@ def test_another_card_of_the_same_model_is_refused(clinic: Clinic) -> None:
 def test_a_card_that_names_no_model_is_refused(clinic: Clinic, bad: Any) -> None:
     with clinic.session as session, pytest.raises(Invalid):
         registry.add(session, bad, source="folder", now=NOW)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**15), 1e300, math.inf, math.nan])
+def test_a_card_with_a_number_of_hundreds_of_digits_is_refused_with_the_reason(
+    clinic: Clinic, number: float
+) -> None:
+    for odd in (
+        {"metrics": {"auc": {"value": 0.9, "n": number}}},
+        {"trained": {"begun_with": [{"pictures": number}]}},
+    ):
+        with clinic.session as session, pytest.raises(Invalid, match="more than 15 digits"):
+            registry.add(session, card(**odd), source="folder", now=NOW)
+    assert states(clinic) == {}
+
+
+def test_a_card_of_lists_in_lists_is_refused(clinic: Clinic) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with clinic.session as session, pytest.raises(Invalid, match="512 KB"):
+        registry.add(session, card(limits=deep), source="folder", now=NOW)
+
+
+def test_numbers_of_a_card_from_before_that_cannot_be_used_are_none(clinic: Clinic) -> None:
+    model_id = add(clinic)
+    with clinic.session as session:
+        row = session.get_one(ModelVersion, model_id)
+        row.card = card(calibration={"temperature": 10**400, "ece": 0.04})
+        assert list(cards.problems_of(row.card)) == [
+            "Its card lacks a calibration that was measured."
+        ]
+        huge = {"auc": {"value": 10**400, "low": 10**400, "high": 1}}
+        assert comparison.worse(card(), card(metrics=huge)) == []
 
 
 def test_old_predictions_keep_their_model_and_point(clinic: Clinic) -> None:

@@ -350,7 +350,7 @@ def test_writers_go_on_while_records_are_compared(used: Clinic) -> None:
     """What is written after the check has begun is of another moment and no finding."""
     compare = bindings.compare
 
-    def late(session: Session, bound: bindings.Bound) -> tuple[int, list[str]]:
+    def late(session: Session, bound: bindings.Bound) -> bindings.Compared:
         used.done(now=after(minutes=1))
         return compare(session, bound)
 

@@ -259,10 +259,10 @@ def test_a_log_that_others_write_to_is_found_whole(
     fill(core)
     stop = threading.Event()
     # SQLite has one writer at a time and no queue for the others.
-    writers = 8 if core.engine.dialect.name == "postgresql" else 2
+    writers = 4 if core.engine.dialect.name == "postgresql" else 2
 
     def write() -> None:
-        while not stop.wait(0.001 if writers == 8 else 0.02):
+        while not stop.wait(0.005 if writers == 4 else 0.02):
             with core.sessions() as session:
                 audit.append(session, "tested", now=NOW)
                 session.commit()
@@ -276,7 +276,7 @@ def test_a_log_that_others_write_to_is_found_whole(
         try:
             found = [check(core)]
             end = time.monotonic() + 60
-            while len(found) < 20 or (found[-1].count == found[0].count and time.monotonic() < end):
+            while len(found) < 10 or (found[-1].count == found[0].count and time.monotonic() < end):
                 found.append(check(core))
         finally:
             stop.set()

@@ -3,9 +3,6 @@
 import hashlib
 import json
 import math
-import os
-import subprocess
-import sys
 from argparse import Namespace
 from datetime import timedelta
 from pathlib import Path
@@ -18,23 +15,10 @@ from portal.operations import first_start
 from portal.operations.context import Failed
 from portal.settings import Settings
 from tests.portal.ai_models.test_registry import card
+from tests.portal.cli.test_commands import run
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
 from tests.support.jobs import SHA256, prediction_of
-from tests.support.paths import ROOT
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, "-m", "portal", *arguments],
-        env=inherited | {"PLEURA_DATA_DIR": str(folder), "PYTHONWARNINGS": "ignore"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -19,20 +19,13 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 from portal.models import Role, Study, Team, User
+from tests.support.commands.forked import Command, run_command
 from tests.support.paths import ROOT
 from tests.support.wait import until
 
 
 def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "portal", *arguments],
-        env=environment(folder, **environ),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_command(arguments, environment(folder, **environ))
 
 
 def environment(folder: Path, **environ: str) -> dict[str, str]:
@@ -51,7 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
-    shown = run(tmp_path, "--help").stdout
+    command = [sys.executable, "-m", "portal", "--help"]
+    shown = subprocess.run(
+        command, env=environment(tmp_path), cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert shown == run(tmp_path, "--help").stdout
     for command in (
         *("up", "demo", "migrate", "upgrade", "create-admin", "token", "worker-token", "model"),
         *(
@@ -267,18 +264,13 @@ def test_a_database_in_another_encoding_is_a_sentence(
 def test_the_sweep_runs_once_or_until_it_is_stopped(folder: Path, tmp_path: Path) -> None:
     assert run(folder, "sweep").returncode == 0
     anchors = tmp_path / "anchors"  # written at the end of the first round
-    process = subprocess.Popen(
-        [sys.executable, "-m", "portal", "sweep", "--loop", "--every", "0.2"],
-        env=environment(folder, PLEURA_AUDIT_ANCHOR_FILE=str(anchors)),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environ = environment(folder, PLEURA_AUDIT_ANCHOR_FILE=str(anchors))
+    process = Command(["sweep", "--loop", "--every", "0.2"], environ)
     assert until(lambda: anchors.exists() or process.poll() is not None)
     time.sleep(1)  # some rounds more
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate()
     assert process.returncode == 0
     assert "Traceback" not in errors
 

@@ -25,12 +25,23 @@ from portal.cohorts.folder import BadFolder
 from portal.cohorts.freezing import Frozen
 from portal.cohorts.selection import Filters
 from portal.governance import purges
-from portal.models import Cohort, PurgeReason, Study
+from portal.models import (
+    AiShown,
+    Cohort,
+    ModelVersion,
+    Prediction,
+    PurgeReason,
+    RetractionReason,
+    Study,
+    TeamChoices,
+)
 from portal.reading.reviews import add_review
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.hostile_files.damage import flipped
 from tests.support.jobs import prediction_of
 from tests.support.outlines.pages import Page
+from tests.support.second_reads.readers import ask, colleague, state
 from worker.contract import outline_runs
 
 ROWS, COLUMNS = 256, 224
@@ -85,12 +96,15 @@ def tagged(data: bytes, **tags: Any) -> bytes:
 
 def drawn_by(clinic: Clinic, study: UUID, actor: Any, mask: Any, now: datetime = NOW) -> None:
     """An outline by a reader."""
-    flat = np.concatenate([[0], mask.ravel().view(np.int8), [0]])
-    edges = np.flatnonzero(np.diff(flat)).reshape(-1, 2)
-    runs = outline_runs.encode([(int(a), int(b)) for a, b in edges], ROWS, COLUMNS)
     page = Page(clinic, study, actor)
     page.begin(now)
-    page.save(runs, now=now, size=(ROWS, COLUMNS))
+    page.save(runs_of(mask), now=now, size=(ROWS, COLUMNS))
+
+
+def runs_of(mask: Any) -> bytes:
+    flat = np.concatenate([[0], mask.ravel().view(np.int8), [0]])
+    edges = np.flatnonzero(np.diff(flat)).reshape(-1, 2)
+    return outline_runs.encode([(int(a), int(b)) for a, b in edges], ROWS, COLUMNS)
 
 
 def freeze(clinic: Clinic, place: Path, name: str = "trial", **options: Any) -> Frozen:
@@ -177,6 +191,87 @@ def test_each_readers_mask_is_apart(clinic: Clinic, tmp_path: Path) -> None:
         assert any((mask == wanted).all() for mask in masks)
 
 
+def labels(place: Path) -> list[str]:
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    return [str(one["label"]) for one in manifest["pictures"]]
+
+
+def test_what_a_reader_erased_is_nothing_to_learn_from(clinic: Clinic, tmp_path: Path) -> None:
+    erased, drawn_first = film(clinic, 1), film(clinic, 2)
+    nothing = np.zeros((ROWS, COLUMNS), np.bool_)
+    drawn_by(clinic, erased, clinic.mate, nothing)
+    drawn_by(clinic, drawn_first, clinic.mate, box(20, 30))
+    drawn_by(clinic, drawn_first, colleague(clinic, "second"), nothing, after(minutes=1))
+    freeze(clinic, tmp_path / "cohort")
+    assert labels(tmp_path / "cohort") == ["not_labelled", "not_labelled"]
+
+
+def test_a_draft_that_was_taken_over_hides_no_outline_of_its_author(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    study = film(clinic, 1)
+    drawn_by(clinic, study, clinic.mate, box(20, 30))
+    again = Page(clinic, study, clinic.mate)
+    again.begin(after(minutes=1))
+    again.draft(runs_of(box(90, 60)), now=after(minutes=1), size=(ROWS, COLUMNS))
+    Page(clinic, study, colleague(clinic, "second")).begin(after(minutes=2), take_over=True)
+    assert [one.kept for one in again.versions()] == [False, True]
+    place = tmp_path / "cohort"
+    freeze(clinic, place)
+    assert labels(place) == ["reader_outline"]
+    for folder in ("masks", "reader-masks/*"):
+        (mask,) = (cv2.imread(str(one), 0) > 0 for one in place.glob(f"{folder}/*.png"))
+        assert (mask == box(20, 30)).all()
+
+
+def test_an_outline_that_the_reader_did_not_see_is_no_label(clinic: Clinic, tmp_path: Path) -> None:
+    film(clinic, 1)
+    with clinic.session as session:
+        session.add(TeamChoices(team_id=clinic.mate.team_id, ai_shown=AiShown.AFTER_VERDICT))
+        session.commit()
+    film(clinic, 2)
+    place = tmp_path / "cohort"
+    freeze(clinic, place)
+    assert labels(place) == ["ai_outline", "not_labelled"]
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    seen = [one["reviews"][0]["models_seen"] for one in manifest["exams"]]
+    assert [len(models) for models in seen] == [1, 0]
+    # Nor that of a model whose results came after the reader had agreed with another's.
+    with clinic.session as session:
+        first = session.scalars(select(Prediction).order_by(Prediction.created)).first()
+        assert first is not None
+        other = ModelVersion(name="other", version="2", sha256="cd" * 32, created=NOW)
+        session.add(other)
+        session.flush()
+        session.add(
+            Prediction(
+                **{
+                    column.key: getattr(first, column.key)
+                    for column in Prediction.__table__.columns
+                    if column.key not in ("id", "model_id", "created")
+                },
+                model_id=other.id,
+                created=after(days=1),
+            )
+        )
+        session.commit()
+    freeze(clinic, tmp_path / "later")
+    assert labels(tmp_path / "later") == ["not_labelled", "not_labelled"]
+
+
+def test_a_retracted_result_is_marked_and_no_label(clinic: Clinic, tmp_path: Path) -> None:
+    film(clinic, 1)
+    with clinic.session as session:
+        (model,) = session.scalars(select(ModelVersion))
+        model.retracted_at, model.retraction_reason = NOW, RetractionReason.INCIDENT
+        session.commit()
+    place = tmp_path / "cohort"
+    freeze(clinic, place)
+    assert labels(place) == ["not_labelled"]
+    (picture,) = json.loads((place / "manifest.json").read_bytes())["pictures"]
+    assert picture["prediction"]["model"]["retracted"] == RetractionReason.INCIDENT.value
+
+
 def test_a_patient_keeps_the_fold_and_versions_count_on(clinic: Clinic, tmp_path: Path) -> None:
     film(clinic, 1, PatientID="P1")
     freeze(clinic, tmp_path / "one")
@@ -231,7 +326,10 @@ def test_a_purge_leaves_a_tombstone(clinic: Clinic, tmp_path: Path) -> None:
     assert stays
 
 
-def test_a_stop_in_the_middle_of_a_removal_is_made_good(clinic: Clinic, tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["nothing done", "tables written", "files removed"])
+def test_a_stop_in_the_middle_of_a_removal_is_made_good(
+    clinic: Clinic, tmp_path: Path, left: str
+) -> None:
     gone = film(clinic, 1, PatientID="P1")
     film(clinic, 2, PatientID="P2")
     place, whole = tmp_path / "cohort", tmp_path / "whole"
@@ -241,15 +339,61 @@ def test_a_stop_in_the_middle_of_a_removal_is_made_good(clinic: Clinic, tmp_path
         purges.purge(session, clinic.vault, None, gone, after(days=1), reason=PurgeReason.OTHER)
     with clinic.session as session:
         (name,) = upkeep.purge(session, clinic.vault, place, NOW)
-    # As if it had stopped after the tombstones were written.
+    after_it = {one: one.read_bytes() for one in place.rglob("*") if one.is_file()}
+    # As if it had stopped after the tombstones were written, and what was done by then.
     for file in whole.rglob("*"):
-        if file.is_file() and file.name != "manifest.json":
+        is_table = file.parent == whole
+        if file.is_file() and left != ("tables written" if is_table else "files removed"):
             (place / file.relative_to(whole)).parent.mkdir(exist_ok=True)
             shutil.copy(file, place / file.relative_to(whole))
-    (place / "tombstones.json").unlink()
     with clinic.session as session:
+        found = upkeep.check(session, clinic.vault, place)
+        assert found.purged == [name]
+        assert found.problems
         assert upkeep.purge(session, clinic.vault, place, NOW) == [name]
-        assert upkeep.check(session, clinic.vault, place).problems == []
+        found = upkeep.check(session, clinic.vault, place)
+        assert (found.problems, found.purged) == ([], [])
+    assert {one: one.read_bytes() for one in place.rglob("*") if one.is_file()} == after_it
+
+
+def test_a_stop_before_the_tombstones_is_made_good(clinic: Clinic, tmp_path: Path) -> None:
+    gone = film(clinic, 1, PatientID="P1")
+    place, whole = tmp_path / "cohort", tmp_path / "whole"
+    freeze(clinic, place)
+    shutil.copytree(place, whole)
+    with clinic.session as session:
+        purges.purge(session, clinic.vault, None, gone, after(days=1), reason=PurgeReason.OTHER)
+    with clinic.session as session:
+        (name,) = upkeep.purge(session, clinic.vault, place, NOW)
+    (whole / "tombstones.json.new").write_text("{")
+    with clinic.session as session:
+        assert upkeep.purge(session, clinic.vault, whole, NOW) == [name]
+        assert upkeep.check(session, clinic.vault, whole).problems == []
+
+
+def test_a_removal_takes_no_change_of_a_table_with_it(clinic: Clinic, tmp_path: Path) -> None:
+    gone = film(clinic, 1, PatientID="P1")
+    film(clinic, 2, PatientID="P2")
+    place = tmp_path / "cohort"
+    freeze(clinic, place)
+    with clinic.session as session:
+        purges.purge(session, clinic.vault, None, gone, after(days=1), reason=PurgeReason.OTHER)
+    labels = (place / "siim.csv").read_bytes()
+    (place / "siim.csv").write_bytes(labels + b"another,-1\n")
+    with clinic.session as session:
+        with pytest.raises(BadFolder, match=r"siim\.csv: changed"):
+            upkeep.purge(session, clinic.vault, place, NOW)
+        assert not (place / "tombstones.json").exists()
+        (place / "siim.csv").write_bytes(labels)
+        assert len(upkeep.purge(session, clinic.vault, place, NOW)) == 1
+        # Nor do tombstones that were written by somebody else.
+        table = (place / "siim.csv").read_bytes() + b"another,-1\n"
+        (place / "siim.csv").write_bytes(table)
+        stones = json.loads((place / "tombstones.json").read_bytes())
+        stones["rewritten"]["siim.csv"] = hashlib.sha256(table).hexdigest()
+        (place / "tombstones.json").write_bytes(folders.as_json(stones))
+        found = upkeep.check(session, clinic.vault, place)
+        assert found.problems == ["tombstones.json: changed"]
 
 
 def test_a_changed_file_is_named(clinic: Clinic, tmp_path: Path) -> None:
@@ -257,7 +401,7 @@ def test_a_changed_file_is_named(clinic: Clinic, tmp_path: Path) -> None:
     place = tmp_path / "cohort"
     freeze(clinic, place)
     image = next((place / "images").iterdir())
-    image.write_bytes(image.read_bytes()[:-1] + b"x")
+    image.write_bytes(flipped(image.read_bytes()))
     (place / "more.txt").write_text("x")
     (place / "index.csv").unlink()
     with clinic.session as session:
@@ -339,3 +483,18 @@ def test_what_may_hold_text_stays_out_until_somebody_has_looked(
     film(clinic, 1, BurnedInAnnotation="YES")
     assert freeze(clinic, tmp_path / "a", looked=False).left_out == {"look_first": 1}
     assert freeze(clinic, tmp_path / "b").pictures == 1
+
+
+def test_what_waits_for_another_reader_is_left_out_until_it_ends(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    second, waiting = colleague(clinic, "second"), film(clinic, 1)
+    film(clinic, 2)
+    ask(clinic, clinic.mate, waiting)
+    first = freeze(clinic, tmp_path / "one")
+    assert (first.pictures, first.left_out) == (1, {"second_read": 1})
+    state(clinic, second, waiting, "none", after(minutes=1))
+    assert freeze(clinic, tmp_path / "two").left_out == {"second_read": 1}  # a third decides
+    third = colleague(clinic, "third")
+    state(clinic, third, waiting, "right", after(minutes=2))
+    assert freeze(clinic, tmp_path / "three").pictures == 2

@@ -84,6 +84,7 @@ def test_a_colleague_of_the_team_may_have_informed_them(clinic: Clinic, study_id
         ("read_back", "perhaps"),
         ("minutes_ago", "-1"),
         ("minutes_ago", "1441"),
+        ("minutes_ago", "9" * 5000),
         ("minutes_ago", "soon"),
         ("informed_by", str(UUID(int=7))),
         ("informed_by", "nobody"),

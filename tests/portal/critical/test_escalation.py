@@ -20,8 +20,12 @@ from portal.models import (
 )
 from tests.portal.critical.test_communications import record
 from tests.portal.critical.test_findings import events, exam, read, states, verified
+from tests.portal.teams.test_ai_visibility import AFTER, set_policy
+from tests.support.audit_log import spoil
 from tests.support.clinic import Clinic, after
 from tests.support.people import add_person
+from tests.support.second_reads.readers import ask, colleague
+from tests.support.wait import only_on_sqlite
 
 WAIT = 30  # minutes, where the team has chosen nothing
 READ = 10  # the minute at which `read` states the finding
@@ -131,6 +135,20 @@ def test_who_sees_to_it_has_the_time_once_more(clinic: Clinic) -> None:
     assert row_of(clinic).exhausted_at is not None
 
 
+def test_an_exam_that_cannot_be_read_keeps_back_no_other(clinic: Clinic) -> None:
+    only_on_sqlite(clinic.core.engine)
+    second = reader(clinic, "Second")
+    choose(clinic, second)
+    damaged, other = exam(clinic, "A"), exam(clinic, "B", 2)
+    read(clinic, damaged)
+    read(clinic, other, now=after(minutes=READ + 1))
+    spoil(clinic.core, "studies", "created", "xx", f"id = '{damaged.hex}'")
+    assert run(clinic, READ + 2 * WAIT) == 1
+    with clinic.session as session:
+        (row,) = findings.of_exam(session, other)
+    assert row.asked[-1]["person"] == second.hex
+
+
 def test_what_is_closed_or_withdrawn_goes_no_further(clinic: Clinic) -> None:
     one, other = exam(clinic, "A"), exam(clinic, "B", 2)
     read(clinic, one)
@@ -207,3 +225,47 @@ def test_times_are_those_of_the_team(clinic: Clinic) -> None:
     read(clinic, other)
     with clinic.session as session:
         assert findings.of_exam(session, other)[0].due is None
+
+
+def test_the_first_on_the_rota_is_informed_at_once_and_asked_later(clinic: Clinic) -> None:
+    first, second = reader(clinic, "First"), reader(clinic, "Second")
+    choose(clinic, clinic.mate.user_id, first, second)
+    study_id = exam(clinic)
+    read(clinic, study_id)
+    read(clinic, study_id, comment="Said once more.")
+    assert mails(clinic, "critical_opened") == ["First"]  # once, and not who stated it
+    with clinic.session as session:
+        strip = open_findings.of_actor(session, clinic.mate)
+        (shown,) = case_view.of_case(session, clinic.vault, clinic.mate, study_id).findings
+    assert (strip.oldest[0].asked, strip.oldest[0].informed) == ("Test mate", "First")
+    assert (shown.asked_now, shown.informed, shown.following) == ("Test mate", "First", "First")
+    run(clinic, READ + WAIT)
+    assert mails(clinic, "critical_passed_on") == ["First"]
+    with clinic.session as session:
+        strip = open_findings.of_actor(session, clinic.mate)
+    assert (strip.oldest[0].asked, strip.oldest[0].informed) == ("First", "")
+    assert verified(clinic)
+
+
+def test_where_the_team_asks_nobody_nobody_is_informed(clinic: Clinic) -> None:
+    choose(clinic, reader(clinic, "First"))
+    with clinic.session as session:
+        session.add(TeamChoices(team_id=clinic.mate.team_id, escalates=False))
+        session.commit()
+    read(clinic, exam(clinic))
+    assert mails(clinic, "critical_opened") == []
+
+
+@pytest.mark.parametrize("why", ["policy", "second_read"])
+def test_who_is_informed_sees_what_is_hidden_from_the_others(clinic: Clinic, why: str) -> None:
+    first, other = colleague(clinic, "first"), colleague(clinic, "other")
+    choose(clinic, first.user_id)
+    study_id = exam(clinic)
+    read(clinic, study_id)
+    if why == "policy":
+        set_policy(clinic, AFTER)
+    else:
+        ask(clinic, clinic.mate, study_id)
+    with clinic.session as session:
+        seen = [open_findings.of_actor(session, one).count for one in (first, other)]
+    assert seen == [1, 0]

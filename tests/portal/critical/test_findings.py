@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from portal.access import Denied
-from portal.critical import case_view, findings, open_findings
+from portal.access import Actor, Denied
+from portal.critical import case_view, communications, findings, open_findings
 from portal.errors import Conflict
 from portal.governance import purges
 from portal.models import (
@@ -21,10 +21,12 @@ from portal.models import (
     Study,
 )
 from portal.reading import reviews
+from tests.portal.teams.test_ai_visibility import AFTER, set_policy
 from tests.support.audit_log import check, link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.pictures import dicom
+from tests.support.second_reads.readers import ask, colleague, state
 
 OPEN, CLOSED, WITHDRAWN = CriticalState.OPEN, CriticalState.CLOSED, CriticalState.WITHDRAWN
 
@@ -130,6 +132,66 @@ def test_an_earlier_exam_counts_as_it_was_read_last(clinic: Clinic) -> None:
     assert states(clinic, second) == [("right", "open")]
 
 
+def test_one_that_had_gone_and_has_come_back_is_new(clinic: Clinic) -> None:
+    first, gone, unread, unsure, back = (exam(clinic, "A", day) for day in range(1, 6))
+    read(clinic, first)
+    read(clinic, gone, "none")
+    read(clinic, unsure, "unsure")
+    read(clinic, back)
+    assert states(clinic, back) == [("right", "open")]
+    assert states(clinic, unread) == []
+    with clinic.session as session:
+        shown = case_view.of_case(session, clinic.vault, clinic.mate, unread)
+    assert (shown.earlier, shown.is_marked) == (None, True)
+
+
+@pytest.mark.parametrize(("day", "is_new"), [("20251130", True), ("20251225", False)])
+def test_one_of_months_ago_is_another_one(clinic: Clinic, day: str, is_new: bool) -> None:
+    before = clinic.submit(dicom(PatientID="A", StudyDate=day)).study_id
+    clinic.render(before)
+    read(clinic, before)
+    now = exam(clinic, "A")
+    read(clinic, now)
+    assert states(clinic, now) == ([("right", "open")] if is_new else [])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_new"),
+    [
+        ("right", "left", True),
+        ("right", "both", True),
+        ("right", "right", False),
+        ("both", "left", False),
+        ("both", "both", False),
+    ],
+)
+def test_a_pneumothorax_on_another_side_than_the_known_one_is_new(
+    clinic: Clinic, before: str, now: str, is_new: bool
+) -> None:
+    first, second = exam(clinic, "A", 1), exam(clinic, "A", 2)
+    read(clinic, first, before, critical=False)
+    with clinic.session as session:
+        shown = case_view.of_case(session, clinic.vault, clinic.mate, second)
+    assert (shown.is_marked, shown.by_side) == (False, before != "both")
+    read(clinic, second, now)
+    assert states(clinic, second) == ([(now, "open")] if is_new else [])
+
+
+def test_a_finding_of_the_other_side_ends_where_the_one_that_was_closed_is_stated_again(
+    clinic: Clinic,
+) -> None:
+    study_id = exam(clinic)
+    read(clinic, study_id, "right")
+    with clinic.session as session:
+        stated = communications.Stated("Ward 7", "phone", "yes")
+        communications.record(
+            session, clinic.vault, clinic.mate, study_id, stated, after(minutes=11)
+        )
+    read(clinic, study_id, "left", now=after(minutes=12))
+    read(clinic, study_id, "right", now=after(minutes=13))
+    assert states(clinic, study_id) == [("right", "closed"), ("left", "withdrawn")]
+
+
 def test_an_old_exam_never_alarms(clinic: Clinic) -> None:
     study_id = exam(clinic)
     with clinic.session as session:
@@ -221,3 +283,27 @@ def test_each_change_is_bound_to_the_log(clinic: Clinic) -> None:
     with clinic.session as session, pytest.raises(DBAPIError, match="append-only"):
         session.execute(text("UPDATE critical_findings SET state = 'open'"))
     assert not verified(clinic)
+
+
+@pytest.mark.parametrize("why", ["second_read", "policy"])
+def test_what_is_new_reveals_no_finding_that_is_hidden_from_the_reader(
+    clinic: Clinic, why: str
+) -> None:
+    second, earlier, later = colleague(clinic, "second"), exam(clinic), exam(clinic, day=2)
+    read(clinic, earlier)
+    if why == "policy":
+        set_policy(clinic, AFTER)
+    else:
+        ask(clinic, clinic.mate, earlier)
+
+    def known(actor: Actor) -> UUID | None:
+        with clinic.session as session:
+            found = case_view.of_case(session, clinic.vault, actor, later).earlier
+        return found.study_id if found else None
+
+    assert known(clinic.mate) == earlier
+    assert known(second) is None
+    state(clinic, second, later, "right", after(minutes=20))  # as for a patient without another
+    assert states(clinic, later) == [("right", "open")]
+    state(clinic, second, earlier, "right", after(minutes=30))
+    assert known(second) == earlier

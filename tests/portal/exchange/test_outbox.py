@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from email.header import decode_header, make_header
 from typing import Any
 
 import pytest
@@ -15,7 +16,16 @@ from portal.errors import Conflict
 from portal.exchange import outbound, outbox, sent_messages
 from portal.exchange.outbound import NotAllowed, Target
 from portal.exchange.outbox import Peers
-from portal.models import AuditEvent, Channel, Notification, NotificationState, User
+from portal.models import (
+    AuditEvent,
+    Channel,
+    Language,
+    Notification,
+    NotificationState,
+    Study,
+    TeamChoices,
+    User,
+)
 from portal.settings import Settings
 from portal.settings.allowed_hosts import parse
 from tests.portal.critical.test_communications import record
@@ -25,10 +35,12 @@ from tests.portal.critical.test_findings import exam, read
 from tests.portal.exchange.test_webhook import SECRET, Hook
 from tests.portal.exchange.test_webhook import hook as hook
 from tests.support import wait
+from tests.support.audit_log import spoil
 from tests.support.clinic import Clinic, after
 from tests.support.core import make_settings
 from tests.support.paths import ROOT
 from tests.support.servers.mail_server import Mailbox, mail_server
+from tests.support.wait import only_on_sqlite
 
 WAITING, SENT = NotificationState.WAITING, NotificationState.SENT
 FAILED, DROPPED = NotificationState.FAILED, NotificationState.DROPPED
@@ -100,7 +112,7 @@ def test_each_event_is_sent_once_and_names_no_patient(
     choose(clinic, reader(clinic, "First"))
     study_id = exam(clinic, "SECRET-ID")
     read(clinic, study_id, comment="A private remark.")
-    assert send(clinic, hook, box, READ) == 1
+    assert send(clinic, hook, box, READ) == 2  # the first on the rota is informed at once
     assert send(clinic, hook, box, READ + 1) == 0
     escalate(clinic, READ + WAIT)
     assert send(clinic, hook, box, READ + WAIT) == 2
@@ -118,15 +130,35 @@ def test_each_event_is_sent_once_and_names_no_patient(
     assert len({one["id"] for one in events}) == 4
     assert {tuple(sorted(one)) for one in events} == {("at", "case", "event", "id", "link", "team")}
     assert {one["link"] for one in events} == {f"https://pleura.example.org/studies/{study_id}"}
-    expected = ["first@example.org", "first@example.org", "mate@example.org"]
+    expected = ["first@example.org"] * 3 + ["mate@example.org"]
     assert sorted(box.recipients) == expected
     everything = " ".join([*map(str, events), *(mail.as_string() for mail in box.mails)])
     for hidden in ("SECRET-ID", "PHANTOM", "1963", "private", "right", "Grün", "A-77"):
         assert hidden not in everything
-    assert len({mail["Message-ID"] for mail in box.mails}) == 3
+    assert len({mail["Message-ID"] for mail in box.mails}) == 4
     with clinic.session as session:
         sent = select(func.count()).where(AuditEvent.event == "notification_sent")
-        assert session.scalar(sent) == 7
+        assert session.scalar(sent) == 8
+
+
+def test_a_mail_is_in_the_language_of_the_team(clinic: Clinic, hook: Hook, box: Mailbox) -> None:
+    choose(clinic, reader(clinic, "First"))
+    study_id = exam(clinic, "SECRET-ID")
+    with clinic.session as session:
+        team_id = session.get_one(Study, study_id).team_id
+        session.add(TeamChoices(team_id=team_id, language=Language.DE))
+        session.commit()
+    read(clinic, study_id)
+    escalate(clinic, READ + WAIT)
+    send(clinic, hook, box, READ + WAIT)
+    at_opening, mail = box.mails
+    number = study_id.hex[:6].upper()
+    for one in (at_opening, mail):
+        subject = str(make_header(decode_header(one["Subject"])))
+        assert subject == f"Kritischer Befund, Fall {number}"
+    text = mail.get_payload(decode=True).decode()
+    assert "Sie werden gebeten" in text
+    assert f"Fall {number}, Team " in text
 
 
 def test_what_is_not_taken_is_tried_again_later_and_given_up_in_the_end(
@@ -165,7 +197,7 @@ def test_who_is_killed_while_sending_leaves_it_to_another(clinic: Clinic, hook: 
     """The same call twice, with one id: by that its receiver knows it."""
     read(clinic, exam(clinic))
     with clinic.session as session:
-        first = outbox._claim(session, Channel.WEBHOOK, after(minutes=READ))
+        first = outbox._claim(session, Channel.WEBHOOK, after(minutes=READ), set())
     assert first is not None
     place = Peers(lambda: hook.target, lambda: hook.target)
     outbox._send(settings_of(clinic), place, first, after(minutes=READ))  # and is killed here
@@ -199,8 +231,26 @@ def test_two_senders_do_not_send_it_twice(clinic: Clinic, hook: Hook) -> None:
     read(clinic, exam(clinic))
     with clinic.session as one, clinic.session as other:
         now = after(minutes=READ)
-        taken = outbox._claim(one, Channel.WEBHOOK, now)
-        assert (taken is not None, outbox._claim(other, Channel.WEBHOOK, now)) == (True, None)
+        taken = outbox._claim(one, Channel.WEBHOOK, now, set())
+        assert (taken is not None, outbox._claim(other, Channel.WEBHOOK, now, set())) == (
+            True,
+            None,
+        )
+
+
+def test_a_message_about_an_exam_that_cannot_be_read_keeps_back_no_other(
+    clinic: Clinic, hook: Hook
+) -> None:
+    only_on_sqlite(clinic.core.engine)
+    damaged, other = exam(clinic, "A"), exam(clinic, "B", 2)
+    for study_id in (damaged, other):
+        read(clinic, study_id)
+    with clinic.session as session:
+        number = session.get_one(Study, other).case_number
+    spoil(clinic.core, "studies", "created", "xx", f"id = '{damaged.hex}'")
+    assert send(clinic, hook, None, READ) == 1
+    assert [one["case"] for one in called(hook)] == [number]
+    assert sorted(row.state for row in rows(clinic)) == sorted([SENT, WAITING])
 
 
 def test_what_nobody_can_get_is_dropped(clinic: Clinic, hook: Hook, box: Mailbox) -> None:
@@ -209,13 +259,14 @@ def test_what_nobody_can_get_is_dropped(clinic: Clinic, hook: Hook, box: Mailbox
     read(clinic, exam(clinic))
     bare = make_settings(clinic.core.data_dir, DATABASE_URL=clinic.core.settings.database_url)
     send(clinic, hook, box, READ, bare)
-    assert [(row.state, row.error) for row in rows(clinic)] == [(DROPPED, "not_set_up")]
+    assert {(row.state, row.error) for row in rows(clinic)} == {(DROPPED, "not_set_up")}
+    at_opening = len(rows(clinic))
     escalate(clinic, READ + WAIT)
     with clinic.session as session:
         session.get_one(User, person).disabled_at = after(minutes=READ + WAIT)
         session.commit()
     send(clinic, hook, box, READ + WAIT)
-    states = {row.channel: (row.state, row.error) for row in rows(clinic)[1:]}
+    states = {row.channel: (row.state, row.error) for row in rows(clinic)[at_opening:]}
     assert states == {Channel.EMAIL: (DROPPED, "disabled"), Channel.WEBHOOK: (SENT, "")}
     assert box.mails == []
 
@@ -261,9 +312,9 @@ def test_a_webhook_that_hangs_holds_nobody_up(
     read(clinic, exam(clinic))
     escalate(clinic, READ + WAIT)
     began = time.monotonic()
-    assert send(clinic, hook, box, READ + WAIT) == 1  # the mail
+    assert send(clinic, hook, box, READ + WAIT) == 2  # the mails
     assert time.monotonic() - began < 3
-    assert len(box.mails) == 1
+    assert len(box.mails) == 2
     assert {row.state for row in rows(clinic) if row.channel is Channel.WEBHOOK} == {WAITING}
     read(clinic, exam(clinic, "B", 2), now=after(minutes=READ + WAIT))  # no lock is held
 

@@ -3,14 +3,19 @@
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from portal import audit
 from portal.access import Denied
+from portal.errors import Conflict
 from portal.governance import clock, retention
+from portal.jobs import sweeper
+from portal.jobs.broker import Broker
 from portal.models import AuditEvent
+from portal.operations import doctor
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.queries.damaged_pages import overwrite_page_of, overwrite_pages
 
 MINUTE = timedelta(minutes=1)
 
@@ -103,3 +108,40 @@ def test_running_time_grows_by_what_has_passed_by_both_clocks(clinic: Clinic) ->
     assert running(after(seconds=60), 60) == 60  # a second scheduler at the same time
     assert running(after(days=6), 60) == 120  # the clock has jumped
     assert running(after(days=5, hours=23, minutes=58), 60) == 120  # and back a little
+
+
+def unreadable(clinic: Clinic) -> None:
+    """Overwrite what holds the time of the log's newest row, behind many older ones."""
+    mark = "mark-of-the-newest-row"
+    for _ in range(3):
+        clinic.done()
+    with clinic.session as session:
+        for number in range(120):
+            audit.append(session, "tested", now=NOW, detail={"number": number, "text": "x" * 200})
+        newest = after(seconds=1, microseconds=123457)
+        audit.append(session, "tested", now=newest, detail={"mark": mark})
+        session.commit()
+        session.execute(text("ANALYZE"))
+        session.commit()
+    if clinic.core.engine.dialect.name == "sqlite":  # which reads times off their index
+        assert overwrite_pages(clinic.core.engine, b":01.123457") == 2
+    else:
+        overwrite_page_of(clinic.core.engine, "audit_events", f"detail LIKE '%{mark}%'", mark)
+
+
+def test_where_the_log_cannot_be_read_what_is_destructive_waits(clinic: Clinic) -> None:
+    settings = clinic.core.settings.model_copy(update={"retention_unreviewed_days": 30})
+    assert judged(clinic, after(hours=1)) == "ok"
+    unreadable(clinic)
+    later = after(days=6)
+    assert judged(clinic, later) == "unreadable"
+    with clinic.session as session:
+        assert clock.look(session, later) == clock.Clock("unreadable", None, timedelta(0))
+        done = retention.run(session, clinic.vault, settings, later)
+        assert (done.purged, done.left, done.clock_state) == ([], [], "unreadable")
+        assert sweeper.sweep(session, Broker(""), later).stalled == frozenset()
+        with pytest.raises(Conflict, match="log_unreadable"):
+            clock.confirm(session, clinic.admin, later)
+    checks = {one.name: one for one in doctor.examine(lambda: settings, later)}
+    assert checks["clock"].state == "failed"
+    assert "can't be read" in checks["clock"].text

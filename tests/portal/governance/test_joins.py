@@ -14,6 +14,7 @@ from portal.audit import verification
 from portal.errors import Conflict
 from portal.governance import joins, legal_holds, purges, retention
 from portal.models import (
+    POSITIVE,
     Blob,
     HoldReason,
     Instance,
@@ -74,6 +75,36 @@ def whole(clinic: Clinic) -> bool:
         )
         assert verification.verify(session).is_whole
     return (report.findings, report.orphans) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("survivor", "absorbed", "is_old"),
+    [(True, False, False), (False, True, False), (True, True, True)],
+)
+def test_an_exam_of_today_is_raised_although_it_is_joined_with_an_old_one(
+    clinic: Clinic, survivor: bool, absorbed: bool, is_old: bool
+) -> None:
+    one, two = clinic.done(), clinic.done(after(minutes=1))
+    with clinic.session as session:
+        for study_id, value in ((one, survivor), (two, absorbed)):
+            session.get_one(Study, study_id).is_old = value
+        session.commit()
+    join(clinic, one, two)
+    with clinic.session as session:
+        study = session.get_one(Study, one)
+        assert (study.is_old, study.rank == POSITIVE) == (is_old, not is_old)
+
+
+def test_a_joined_exam_is_found_by_the_family_names_of_both(clinic: Clinic) -> None:
+    one = clinic.submit(PatientName="Zebra^Ann", StudyInstanceUID="1.2.1").study_id
+    two = clinic.submit(PatientName="Okapi^Ann", StudyInstanceUID="1.2.2").study_id
+    join(clinic, one, two)
+    for name in ("zebra", "Okapi"):
+        with clinic.session as session:
+            page = worklist.worklist(
+                session, clinic.vault, clinic.mate, query=name, now=after(hours=1)
+            )
+        assert [row.study_id for row in page.rows] == [one]
 
 
 def test_everything_is_read_in_one_case_and_no_file_was_touched(

@@ -129,12 +129,35 @@ def test_the_page_shows_both_patients_before_they_are_merged(clinic: Clinic) -> 
         assert (listed.author, listed.reason.value) == ("Test mate", "two_ids")
 
 
-def test_a_purge_ends_what_follows_from_a_merge(clinic: Clinic) -> None:
-    one, other, third = exam(clinic, "A", 1), exam(clinic, "B", 2), exam(clinic, "B", 3)
-    merge(clinic, one, other)
+def purge(clinic: Clinic, study_id: UUID) -> None:
     with clinic.session as session:
         purges.purge(
-            *(session, clinic.vault, clinic.admin, other, NOW), reason=PurgeReason.TEST_DATA
+            *(session, clinic.vault, clinic.admin, study_id, NOW), reason=PurgeReason.TEST_DATA
         )
-        assert purges.residual_data(session, clinic.vault, other).is_empty
-    assert (priors(clinic, one), priors(clinic, third)) == ([], [])
+        assert purges.residual_data(session, clinic.vault, study_id).is_empty
+
+
+def test_a_merge_outlives_the_exams_that_it_named(clinic: Clinic) -> None:
+    one, other, third = exam(clinic, "A", 1), exam(clinic, "B", 2), exam(clinic, "B", 3)
+    stranger = exam(clinic, "C", 4)
+    merge_id = merge(clinic, one, other)
+    purge(clinic, other)
+    assert (priors(clinic, one), priors(clinic, third)) == ([third], [one])
+    assert priors(clinic, stranger) == []
+    with clinic.session as session:
+        moved = session.execute(
+            select(AuditEvent.subject_id, AuditEvent.study_id).where(
+                AuditEvent.event == "merge_goes_on"
+            )
+        ).all()
+    assert [tuple(row) for row in moved] == [(merge_id, third)]
+    undo(clinic, merge_id)
+    assert priors(clinic, one) == []
+
+
+def test_without_another_exam_of_a_patient_a_purge_ends_the_merge(clinic: Clinic) -> None:
+    one, other = exam(clinic, "A", 1), exam(clinic, "B", 2)
+    merge(clinic, one, other)
+    purge(clinic, other)
+    assert priors(clinic, one) == []
+    assert priors(clinic, exam(clinic, "B", 3)) == []

@@ -24,6 +24,7 @@ from tests.campaigns.same_uid import purge, shown
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.hostile_files.damage import flipped
 from tests.support.pictures import dicom
 from tests.support.wait import (
     noted_while_waiting,
@@ -122,7 +123,7 @@ def test_the_same_file_takes_the_place_of_a_lost_one(clinic: Clinic, harm: str) 
     sealed = path.read_bytes()
     path.unlink()
     if harm != "lost":
-        path.write_bytes(sealed[:-1] if harm == "cut off" else sealed[:-1] + b"?")
+        path.write_bytes(sealed[:-1] if harm == "cut off" else flipped(sealed))
     clinic.fail(ticket, "input_refused", "permanent")
     with pytest.raises(NotReadable):
         stored(clinic, first.instance_id)

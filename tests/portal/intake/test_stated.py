@@ -5,14 +5,18 @@ from typing import Any
 
 import pytest
 
+from ml.inference import measurements
 from portal.errors import Invalid
 from portal.intake import stated, submission
 from portal.jobs import claims
 from portal.models import POSITIVE, REST, Job, Study
 from portal.reading import case, worklist
+from portal.reading.viewer_preferences import Preferences
 from portal.studies import sealed_fields, worklist_order
+from portal.web.present import case_view
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.jobs import prediction_of, segmented
 from tests.support.pictures import dicom, picture
 
 DAY = timedelta(hours=24)
@@ -75,6 +79,43 @@ def test_a_worker_is_given_the_age_that_follows_from_typed_dates(
     assert claimed is not None
     assert claimed.claim.facts is not None
     assert claimed.claim.facts.patient_age_years == years
+
+
+@pytest.mark.parametrize(
+    ("marker", "of_header", "expected", "letter"),
+    [
+        ("mirrored", None, ("R", "F"), "L"),
+        ("usual", None, ("L", "F"), "R"),
+        ("", None, None, "R?"),
+        ("mirrored", ["L", "F"], ("L", "F"), "R"),
+    ],
+)
+def test_the_side_of_a_result_goes_by_the_marker_that_the_sender_has_seen(
+    clinic: Clinic,
+    marker: str,
+    of_header: list[str] | None,
+    expected: tuple[str, str] | None,
+    letter: str,
+) -> None:
+    """Else `A` would sign the wrong side of a mirrored picture."""
+    about = {"patient_id": "P-0001", "side_marker": marker}
+    study_id = sent(clinic, picture(), **about).study_id
+    segment = clinic.render(study_id, orientation=of_header, view=None)
+    with clinic.session as session:
+        claimed = claims.claim(session, clinic.core.settings, clinic.vault, segment, "w", NOW)
+    assert claimed is not None
+    assert claimed.claim.facts is not None
+    given = claimed.claim.facts.orientation
+    assert (tuple(given) if given else None) == expected
+    at_left_edge = measurements.side(1, 3, expected)
+    assert at_left_edge == {"L": "left", "R": "right"}[letter[0]]
+    ticket = claims.open_ticket(clinic.core.settings, claimed.claim.ticket, segment)
+    clinic.store(ticket, NOW, **segmented())
+    clinic.finish(ticket, {"prediction": prediction_of()}, NOW)
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW)
+    page = case_view.case_page(view, clinic.mate, Preferences())
+    assert page.viewer["leftSide"] == letter
 
 
 def test_a_header_is_not_replaced_by_what_is_typed(clinic: Clinic) -> None:

@@ -761,13 +761,15 @@ def test_the_board_shows_queues_failures_and_workers_without_patients(clinic: Cl
     clinic.pass_time(after(minutes=3))
     with clinic.session as session:
         assert not overview.board(session).workers[0].is_present
-    render, segment, measure, report = board.queues
+    render, segment, measure, encode, report, drift = board.queues
     assert (render.kind, render.queued, render.failed, render.done) == (JobKind.RENDER, 1, 1, 1)
     assert render.oldest is not None
     assert 31 <= (datetime.now(UTC) - render.oldest).total_seconds() < 120
     assert (segment.kind, segment.done, segment.oldest) == (JobKind.SEGMENT, 1, None)
     assert (measure.kind, measure.queued) == (JobKind.MEASURE, 0)
     assert (report.kind, report.queued) == (JobKind.REPORT, 0)
+    assert (encode.kind, encode.queued) == (JobKind.ENCODE, 0)
+    assert (drift.kind, drift.queued) == (JobKind.DRIFT, 0)
     assert [(job.job_id, job.error_code) for job in board.failed] == [
         (ticket.job_id, "decode_failed")
     ]

@@ -22,6 +22,7 @@ from tests.support import version_before
 from tests.support.clinic import Clinic
 from tests.support.core import NOW, Core
 from tests.support.jobs import prediction_of
+from worker.contract.job import OF_NO_EXAM
 
 
 def test_a_time_comes_back_aware_and_in_utc(core: Core) -> None:
@@ -150,7 +151,9 @@ def test_the_database_itself_refuses_an_unknown_kind_of_job(clinic: Clinic) -> N
     clinic.submit()
     for kind in JobKind:
         with clinic.session as session:
-            session.execute(text("UPDATE jobs SET kind = :kind"), {"kind": kind.value})
+            about = "NULL" if kind in OF_NO_EXAM else "study_id"
+            changed = text(f"UPDATE jobs SET kind = :kind, study_id = {about}")
+            session.execute(changed, {"kind": kind.value})
     with clinic.session as session, pytest.raises(IntegrityError):
         session.execute(text("UPDATE jobs SET kind = 'forward'"))
 

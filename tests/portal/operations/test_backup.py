@@ -33,6 +33,7 @@ from tests.portal.vault.test_vault import files
 from tests.support.audit_log import disarm, fill, link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, Core
+from tests.support.hostile_files.damage import flipped
 from tests.support.pictures import CANARY
 
 KEY = new_backup_key()
@@ -368,18 +369,15 @@ def test_whatever_happens_to_the_file_nothing_is_half_restored(
 
     salt = good.index(b'"salt": "') + 12
 
-    def flipped(at: int) -> bytes:
-        return good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
-
     damages = {
-        "its first byte": (flipped(0), "not a backup"),
+        "its first byte": (flipped(good, 0), "not a backup"),
         "a byte of the header": (
-            flipped(salt),
+            flipped(good, salt),
             "another key|not a backup",
         ),
-        "a byte in the middle": (flipped(start + 5000), "is damaged"),
-        "a byte of the last chunk": (flipped(len(good) - 300), "damaged or cut off"),
-        "the last byte": (flipped(len(good) - 1), "damaged or cut off"),
+        "a byte in the middle": (flipped(good, start + 5000), "is damaged"),
+        "a byte of the last chunk": (flipped(good, -300), "damaged or cut off"),
+        "the last byte": (flipped(good, -1), "damaged or cut off"),
         "cut in a chunk": (good[:-1000], "damaged or cut off"),
         "cut between chunks": (good[: start + CHUNK], "end is missing"),
         "cut after the header": (good[:start], "damaged or cut off"),

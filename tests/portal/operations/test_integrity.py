@@ -29,6 +29,7 @@ from portal.reading import reviews
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.hostile_files.damage import flipped
 from tests.support.queries.damaged_pages import overwrite_pages
 
 
@@ -115,7 +116,7 @@ def test_damaged_sealed_values_are_named(clinic: Clinic) -> None:
         review = session.scalars(select(Review).where(Review.study_id == study_id)).one()
         study = session.get_one(Study, study_id)
         assert study.sealed_phi is not None
-        study.sealed_phi = study.sealed_phi[:-1] + b"\0"
+        study.sealed_phi = flipped(study.sealed_phi)
         instance.sealed_facts = b"x"
         session.add(
             ReviewDraft(
@@ -165,7 +166,7 @@ def test_a_damaged_reason_of_emergency_access_is_named(clinic: Clinic) -> None:
     assert found(inspect(clinic)) == []
     with clinic.session as session:
         grant = session.scalars(select(BreakGlass)).one()
-        grant.sealed_words = grant.sealed_words[:-1] + b"\0"
+        grant.sealed_words = flipped(grant.sealed_words)
         session.commit()
         grant_id = grant.id
     assert found(inspect(clinic)) == [("damaged", "break_glass.sealed_words", grant_id)]

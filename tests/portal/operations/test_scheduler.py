@@ -1,9 +1,9 @@
 """The process that sweeps: it links and checks the access log."""
 
 import os
+import re
 import signal
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,31 +22,28 @@ from portal.operations import background_check, scheduler
 from portal.reading import reviews
 from tests.support.audit_log import check, copied_row, fill, link, spoil, tamper
 from tests.support.clinic import Clinic, after
+from tests.support.commands.forked import Command
 from tests.support.core import NOW, Core
-from tests.support.paths import ROOT
 from tests.support.wait import only_on_postgresql, only_on_sqlite, until
 
 
 @contextmanager
-def sweeping(core: Core, every: str) -> Iterator[subprocess.Popen[str]]:
+def sweeping(core: Core, every: str) -> Iterator[Command]:
     """The sweep in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "portal", "sweep", "--loop", "--every", every],
-        env=os.environ
-        | {
-            "PLEURA_ENV": "test",
-            "PLEURA_DATA_DIR": str(core.data_dir),
-            "DATABASE_URL": core.settings.database_url,
-        },
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    address = core.data_dir / "database-url"
+    address.write_text(core.settings.database_url)
+    inherited = {name: os.environ[name] for name in os.environ if name != "DATABASE_URL"}
+    environ = inherited | {
+        "PLEURA_ENV": "test",
+        "PLEURA_DATA_DIR": str(core.data_dir),
+        "DATABASE_URL_FILE": str(address),
+    }
+    process = Command(["sweep", "--loop", "--every", every], environ)
     try:
         yield process
     finally:
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
 
 def filled(core: Core) -> int:
@@ -84,7 +81,7 @@ def test_what_was_written_before_its_end_waits_for_no_next_start(core: Core) -> 
             audit.append(session, "tested", now=NOW)
             session.commit()
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate()
     assert process.returncode == 0
     assert "Traceback" not in errors
     assert check(core).unlinked == ()
@@ -147,7 +144,12 @@ def test_a_value_that_cannot_be_read_is_found_by_the_daily_check(
     link(core)
     spoil(core, table, column, value)
     expected = f"access log: {table}: a row can't be read"
-    assert background_check.problems_of_log(core.engine, core.settings, NOW) == [expected]
+    found = background_check.problems_of_log(core.engine, core.settings, NOW)
+    if table == "audit_events":
+        expected = found[0]
+        assert re.fullmatch(r"access log: audit_events: rows 1 to \d+ can't be read", expected)
+    else:
+        assert found == [expected]
     with sweeping(core, every="0.3") as process:
         assert until(lambda: expected in saved(core))
         assert until(lambda: silent(core) == ())
@@ -169,8 +171,12 @@ def test_a_sweep_whose_thread_has_ended_ends_too(
     """Its supervisor starts it again."""
     monkeypatch.setattr(scheduler, f"_{name}_until", lambda *_args: None)
     monkeypatch.setattr(scheduler, "_stop_on_signals", lambda _stop: None)
+    before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="has ended"):
         scheduler.run_sweep(core.settings, core.vault, core.engine, every=0.01)
+    for thread in set(threading.enumerate()) - before:  # so do the others
+        thread.join(60)
+        assert not thread.is_alive(), thread.name
 
 
 def test_a_sweep_anchors_the_log_without_a_setting(core: Core) -> None:

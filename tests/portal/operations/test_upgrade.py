@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -16,8 +16,10 @@ from portal import audit, database
 from portal.access import Actor, permissions_of
 from portal.accounts import break_glass
 from portal.audit import verification
+from portal.formats.header_pool import HeaderPool
 from portal.governance import joins, legal_holds, purges
 from portal.models import (
+    Blob,
     BlobKind,
     BreakGlass,
     Hold,
@@ -41,6 +43,7 @@ from tests.portal.vault.test_vault import files
 from tests.support import version_before
 from tests.support.clinic import after
 from tests.support.version_before import VersionBefore
+from tests.support.wait import noted_while_waiting
 
 LATER = after(days=2)
 
@@ -136,6 +139,45 @@ def test_everything_opens_and_no_file_was_touched(record: Record) -> None:
     assert report.files == len(before)
     again = record.upgrade()
     assert (again.studies, again.joined) == (0, 0)
+
+
+def test_nothing_is_locked_while_headers_are_read(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = noted_while_waiting(monkeypatch, database.open_engine(record.settings))
+    record.upgrade()
+    assert len(noted) > 3
+    assert all(free for _, free in noted)
+
+
+def test_a_file_that_changes_while_headers_are_read_is_read_anew(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row gets another id, as of a file that was sent again."""
+    changed, ask = list[UUID](), HeaderPool.ask
+
+    def change_once(pool: HeaderPool, *args: Any, **named: Any) -> Any:
+        if not changed:
+            with record.sessions() as session:
+                study = session.scalars(select(Study).where(Study.needs_upgrade)).first()
+                assert study is not None
+                changed.append(study.id)
+                blob = session.scalars(
+                    select(Blob)
+                    .join(Instance, Instance.id == Blob.instance_id)
+                    .where(Instance.study_id == study.id, Blob.kind == BlobKind.SOURCE)
+                ).one()
+                session.execute(update(Blob).where(Blob.id == blob.id).values(current=False))
+                session.commit()
+        return ask(pool, *args, **named)
+
+    monkeypatch.setattr(HeaderPool, "ask", change_once)
+    done = record.upgrade()
+    assert done.unreadable == []
+    with record.sessions() as session:
+        picture = session.scalars(select(Instance).where(Instance.arrived_in == changed[0])).one()
+        assert picture.key_id is not None
+        assert picture.series_uid_key is None, "nothing is taken from the file of before"
 
 
 def test_two_cases_of_one_study_uid_are_one_exam_with_both_reviews(record: Record) -> None:

@@ -105,6 +105,27 @@ def test_who_was_taken_over_from_overwrites_nothing(clinic: Clinic) -> None:
     assert saved.outline.before_id in versions
 
 
+def test_a_window_that_takes_back_overwrites_nothing_of_the_same_persons_other_window(
+    clinic: Clinic,
+) -> None:
+    one = page_of(clinic)
+    one.begin()
+    one.draft(MINE)
+    other = page_of(clinic, one.actor, one.study_id)
+    assert other.begin().runs == MINE
+    other.draft(HIS, 2)  # and this window is closed
+    with pytest.raises(Conflict, match="in another window"):
+        one.draft(MINE, 3)
+    opened = one.begin(take_over=True)
+    (kept,) = one.versions()
+    assert (kept.author_id, kept.kept, kept.pixels) == (one.actor.user_id, True, 5)
+    assert (opened.before_id, opened.base, opened.is_draft) == (kept.id, HIS, False)
+    one.draft(MINE, opened.number + 1)
+    saved = one.save(MINE)
+    assert saved.outline is not None
+    assert saved.outline.before_id == kept.id
+
+
 def test_without_a_sign_for_a_while_nobody_needs_to_ask(clinic: Clinic) -> None:
     first = page_of(clinic)
     first.begin()

@@ -11,6 +11,7 @@ from portal.access import Actor
 from portal.models import ModelVersion, Prediction
 from portal.performance import exam_outcomes, months
 from portal.reading import reviews
+from tests.portal.reading.test_signing import sign
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.jobs import facts_of, rendered
@@ -61,7 +62,7 @@ SEEN = {"read": 1}
         ({}, ["left"], ALARM | SEEN | {"confirmed": 1, "disagreed": 1}),
         ({}, ["none"], ALARM | SEEN | {"rejected": 1, "disagreed": 1}),
         ({}, ["unsure"], ALARM | SEEN | {"unsure": 1}),
-        # The first verdict counts.
+        # Of an exam that nobody has signed the first review counts.
         ({}, ["none", "right"], ALARM | SEEN | {"rejected": 1, "disagreed": 1}),
         ({"band": "possible"}, ["right"], ALARM | SEEN | {"confirmed": 1, "agreed": 1}),
         ({"band": "none_found"}, ["none"], ANALYSED | SEEN | {"agreed": 1}),
@@ -77,6 +78,20 @@ def test_what_an_exam_counts_as(
     for hours, finding in enumerate(findings, 1):
         read(clinic, study, finding, hours)
     assert counts(clinic) == {"": expected}
+
+
+def test_the_signed_verdict_is_the_reference_whatever_was_stated_before_and_after(
+    clinic: Clinic,
+) -> None:
+    study_id = clinic.done()
+    read(clinic, study_id, "none", hours=0.1)
+    sign(clinic, study_id, now=after(minutes=20))
+    right = ALARM | SEEN | {"confirmed": 1, "agreed": 1}
+    assert counts(clinic) == {"": right}
+    read(clinic, study_id, "none", hours=0.5)
+    assert counts(clinic) == {"": right}
+    sign(clinic, study_id, finding="none", now=after(minutes=40))  # amended
+    assert counts(clinic) == {"": ALARM | SEEN | {"rejected": 1, "disagreed": 1}}
 
 
 def test_what_was_read_before_the_result_came_has_no_verdict_on_it(clinic: Clinic) -> None:

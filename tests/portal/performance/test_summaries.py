@@ -79,6 +79,11 @@ def test_what_is_stored_names_no_exam_and_nobody(clinic: Clinic) -> None:
             *(session, clinic.vault, clinic.mate, study), finding="right", now=after(hours=1)
         )
         summaries.compute(session, months.until(NOW)[-1], NOW)
-        stored = str([row.content for row in session.scalars(select(PerformanceMonth))])
+        contents = [row.content for row in session.scalars(select(PerformanceMonth))]
+    # Readers by their ids, for whether their team has set that the board has the name.
+    assert [row.pop("by_reader") for row in contents if "by_reader" in row] == [
+        [[clinic.mate.user_id.hex, [], []]]
+    ]
+    stored = str(contents)
     for secret in (study.hex, str(study), clinic.mate.user_id.hex, "PHANTOM", "P-0001"):
         assert secret not in stored

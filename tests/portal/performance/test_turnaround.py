@@ -1,18 +1,36 @@
 """How long exams take: percentiles by hand, and which exams belong to a step."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
-from portal.models import Study
+from portal.models import ProofMethod, Study
 from portal.performance import months
-from portal.performance.turnaround import turnaround
-from portal.reading import reviews
+from portal.performance.turnaround import STEPS, turnaround
+from portal.reading import reviews, signing
+from portal.reading.case import open_study
+from portal.reading.lists import claims
+from portal.reading.signing import Proof
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
 
 MONTH = months.until(NOW)[-1]
+
+
+def sign(clinic: Clinic, study: UUID, now: datetime, comment: str = "") -> None:
+    with clinic.session as session:
+        view = open_study(session, clinic.vault, clinic.mate, study, now)
+        signing.sign(
+            *(session, clinic.vault, clinic.mate, study),
+            finding="right",
+            comment=comment,
+            shown=view.shown,
+            after=view.reviews[-1].review_id.hex,
+            proof=Proof(ProofMethod.PASSWORD_CODE, now),
+            now=now,
+        )
 
 
 def test_the_percentiles_of_each_step_by_nearest_rank(clinic: Clinic) -> None:
@@ -27,13 +45,25 @@ def test_the_percentiles_of_each_step_by_nearest_rank(clinic: Clinic) -> None:
                 finding="right",
                 now=arrived + timedelta(minutes=number),
             )
+            claims.claim(session, clinic.mate, study, arrived + timedelta(seconds=21 * number))
+            claims.release(session, clinic.mate, study, arrived + timedelta(seconds=40 * number))
+            claims.claim(session, clinic.mate, study, arrived + timedelta(seconds=50 * number))
+        sign(clinic, study, arrived + timedelta(minutes=2 * number))
+        sign(clinic, study, arrived + timedelta(minutes=3 * number), comment="Once more.")
     with clinic.session as session:
         found = turnaround(session, MONTH)
-    assert {step: times.count for step, times in found.items()} == dict.fromkeys(
-        ("arrival_to_ai", "arrival_to_review", "ai_to_review"), 10
-    )
+    units = {
+        "arrival_to_ai": 1,
+        "ai_to_look": 20,
+        "look_to_signature": 99,
+        "arrival_to_look": 21,
+        "arrival_to_review": 60,
+        "ai_to_review": 59,
+        "arrival_to_signature": 120,
+    }
+    assert {step: times.count for step, times in found.items()} == dict.fromkeys(STEPS, 10)
     # Of 1 to 10 the ranks of 50, 90 and 95 % are the 5th, the 9th and the 10th.
-    for step, unit in (("arrival_to_ai", 1), ("arrival_to_review", 60), ("ai_to_review", 59)):
+    for step, unit in units.items():
         seconds = [found[step].seconds[percent] for percent in (50, 90, 95)]
         assert seconds == pytest.approx([5 * unit, 9 * unit, 10 * unit], abs=0.01), step
 

@@ -12,16 +12,17 @@ from portal.reading import case, reviews, worklist
 from tests.support.clinic import Clinic, after
 from tests.support.pictures import dicom
 
-EXAMS, LATE, PATIENTS = 200, 10, 60
+LATE, PATIENTS = 10, 60
 
 
 def test_rows_order_and_priors_of_two_hundred_exams(clinic: Clinic) -> None:
     chance = random.Random(14)
-    patient_of = {exam: chance.randrange(PATIENTS) for exam in range(EXAMS)}
-    taken = {exam: chance.randrange(28) + 1 for exam in range(EXAMS)}
-    pictures = [(exam, number) for exam in range(EXAMS) for number in range(chance.randint(1, 4))]
+    count = 200 if clinic.core.engine.dialect.name == "sqlite" else 60
+    patient_of = {exam: chance.randrange(PATIENTS) for exam in range(count)}
+    taken = {exam: chance.randrange(28) + 1 for exam in range(count)}
+    pictures = [(exam, number) for exam in range(count) for number in range(chance.randint(1, 4))]
     chance.shuffle(pictures)
-    late_exams = chance.sample(range(EXAMS), LATE)
+    late_exams = chance.sample(range(count), LATE)
 
     def send(exam: int, number: int, minute: int) -> UUID:
         data = dicom(
@@ -41,7 +42,7 @@ def test_rows_order_and_priors_of_two_hundred_exams(clinic: Clinic) -> None:
         found = send(exam, number, minute)
         assert ids.setdefault(exam, found) == found
         arrived.setdefault(exam, minute)
-    assert len(set(ids.values())) == EXAMS
+    assert len(set(ids.values())) == count
 
     def listed(state: str = "") -> list[UUID]:
         rows, place = list[UUID](), ""
@@ -99,14 +100,14 @@ def test_rows_order_and_priors_of_two_hundred_exams(clinic: Clinic) -> None:
         )
     for patient in with_priors:
         expect_priors(of_patient[patient][0], one, other)
-    assert len(listed()) == EXAMS  # a merge joins no rows
+    assert len(listed()) == count  # a merge joins no rows
     with clinic.session as session:
         patient_merges.undo(session, clinic.mate, row.id, after(days=1))
     for patient in with_priors:
         expect_priors(of_patient[patient][0], patient)
     with clinic.session as session:
         sizes = session.scalars(select(Study.id)).all()
-    assert len(sizes) == EXAMS
+    assert len(sizes) == count
 
 
 def fail_all(clinic: Clinic, study_id: UUID) -> None:

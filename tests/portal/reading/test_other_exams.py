@@ -3,14 +3,18 @@
 import json
 from uuid import UUID
 
+import pytest
 from sqlalchemy import select
 
-from portal.models import AuditEvent, Study
+from portal.models import AuditEvent, CriticalFinding, Study
 from portal.reading import case
 from portal.reading.case_records import Prior
+from portal.reading.viewing import beside
+from tests.portal.reading.lists.test_around_damage import damage
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.pictures import dicom
+from tests.support.second_reads.readers import state
 
 
 def send(clinic: Clinic, day: str | None, minutes: float) -> UUID:
@@ -60,3 +64,32 @@ def test_the_log_names_the_exams_whose_dates_were_shown(clinic: Clinic) -> None:
         opened = select(AuditEvent.detail).where(AuditEvent.event == "study_opened")
         (detail,) = session.scalars(opened).all()
     assert json.loads(detail)["studies"] == [prior.hex]
+
+
+def test_a_prior_whose_row_cannot_be_read_keeps_no_exam_from_being_read(clinic: Clinic) -> None:
+    """The page states that one may be missing; what may be new is critical."""
+    if clinic.core.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL reads a table of few rows whole")
+    lost = send(clinic, "20260301", 0)
+    for number in range(12):
+        clinic.submit(PatientID=f"P-other-{number}", now=after(minutes=number))
+    whole, here = send(clinic, "20260302", 20), send(clinic, "20260304", 21)
+    clinic.segment(clinic.render(here))
+    clinic.segment(clinic.render(lost))
+    state(clinic, clinic.mate, lost, "right")
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, here, NOW)
+        assert ([one.study_id for one in view.priors], view.priors_may_lack) == (
+            [whole, lost],
+            False,
+        )
+    damage(clinic, lost)
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, here, NOW)
+        assert ([one.study_id for one in view.priors], view.priors_may_lack) == ([whole], True)
+        found = beside.open_beside(session, clinic.vault, clinic.mate, here, None, None, NOW)
+        assert found.shown is None
+    state(clinic, clinic.mate, here, "right", after(minutes=30))
+    with clinic.session as session:
+        rows = session.scalars(select(CriticalFinding.study_id)).all()
+    assert rows == [here], "the earlier one was an older exam"

@@ -23,6 +23,7 @@ from portal.models import (
     Role,
     Signature,
     Study,
+    VerdictState,
 )
 from portal.operations import integrity
 from portal.reading import case, reviews, signing
@@ -30,13 +31,15 @@ from portal.reading.case_records import StudyView
 from portal.reading.signatures import records
 from portal.reading.signing import Proof, Signed
 from portal.studies import status
-from portal.studies.verdicts import Standing, VerdictState
+from portal.studies.verdicts import Standing
 from portal.vault import NotReadable
 from tests.support.audit_log import link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.hostile_files.damage import flipped
 from tests.support.outlines.pages import Page, drawn
 from tests.support.people import add_person
+from tests.support.second_reads.readers import ask, second_read
 
 PROOF = Proof(ProofMethod.PASSWORD_CODE, NOW)
 UID = {"StudyInstanceUID": "1.2.3.9"}
@@ -261,6 +264,42 @@ def test_a_late_picture_opens_the_exam_again_and_leaves_the_verdict(clinic: Clin
     assert (state.new_pictures, state.standing.state) == (0, VerdictState.AMENDED)
 
 
+def test_where_two_readers_differ_neither_amends_what_the_other_has_signed(clinic: Clinic) -> None:
+    """Else two keys of habit would end a pneumothorax that the second reader has not looked at."""
+    second, study_id = another_reader(clinic), clinic.done()
+    with clinic.session as session:
+        user = add_person(session, Role.READER, "third@example.org", name="Third", team="Here")
+        session.commit()
+        third = actor_of(user, uuid4())
+    sign(clinic, study_id)
+    ask(clinic, clinic.mate, study_id)
+
+    def shown(actor: Any) -> dict[str, str]:
+        with clinic.session as session:
+            view = case.open_study(session, clinic.vault, actor, study_id, NOW)
+        newest = view.reviews[-1].review_id.hex if view.reviews else ""
+        return {"shown": view.shown, "after": newest}
+
+    for minute in (5, 6):  # blind, and with both findings before them
+        given = {"finding": "none", "now": after(minutes=minute)} | shown(second)
+        with pytest.raises(Conflict, match="Test mate has signed") as refused:
+            sign(clinic, study_id, second, **given)
+        assert refused.value.code == "third_decides"
+    row = second_read(clinic, study_id)
+    assert (row.second_review_id is not None, row.ended) == (True, None)
+    assert count(clinic, Review) == 2
+    standing = state_of(clinic, study_id)
+    assert (standing.state, standing.finding) == (VerdictState.FINAL, "right")
+    sign(clinic, study_id, comment="Looked again.", now=after(minutes=7))  # one's own
+    sign(clinic, study_id, third, finding="none", now=after(minutes=8), **shown(third))
+    standing = state_of(clinic, study_id)
+    assert (standing.state, standing.finding) == (VerdictState.AMENDED, "none")
+    sign(clinic, study_id, second, finding="right", now=after(minutes=9), **shown(second))
+    assert state_of(clinic, study_id).finding == "right"  # it was decided: as any reader's
+    with clinic.session as session:
+        assert verification.verify(session).is_whole
+
+
 def test_addenda_leave_what_was_signed(clinic: Clinic) -> None:
     study_id, own = clinic.done(), uuid4()
     with pytest.raises(Conflict) as conflict:
@@ -281,6 +320,19 @@ def test_addenda_leave_what_was_signed(clinic: Clinic) -> None:
     view = opened(clinic, study_id)
     assert [(one.text, one.author) for one in view.addenda] == [("told\nby phone", "Test mate")]
     assert [one.signature_id for one in view.signatures] == [signed.id]
+
+
+def test_the_id_of_an_addendum_is_of_one_exam_and_one_author(clinic: Clinic) -> None:
+    one, other = clinic.done(), clinic.done()
+    for study_id in (one, other):
+        sign(clinic, study_id)
+    named = uuid4()
+    assert add(clinic, one, "Once.", addendum_id=named).id == named
+    assert add(clinic, one, "Once.", addendum_id=named).id == named
+    for study_id, actor in ((other, clinic.mate), (one, another_reader(clinic))):
+        with pytest.raises(Denied):
+            add(clinic, study_id, "Elsewhere.", addendum_id=named, actor=actor)
+    assert count(clinic, Addendum) == 1
 
 
 def test_signatures_and_addenda_are_bound_and_only_added(clinic: Clinic) -> None:
@@ -311,7 +363,7 @@ def test_a_damaged_addendum_is_found(clinic: Clinic) -> None:
         else:
             session.execute(text("ALTER TABLE addenda DISABLE TRIGGER USER"))
         row = session.scalars(select(Addendum)).one()
-        row.sealed_text = row.sealed_text[:-1] + bytes([row.sealed_text[-1] ^ 1])
+        row.sealed_text = flipped(row.sealed_text)
         session.commit()
     with clinic.session as session:
         found = integrity.sample(session, clinic.vault, 9).findings

@@ -21,10 +21,12 @@ from portal.models import (
     Job,
     JobKind,
     JobState,
+    ModelVersion,
     ProofMethod,
     PurgeReason,
     Report,
     ReportFile,
+    RetractionReason,
 )
 from portal.reading import case, signing
 from portal.reading.case import load
@@ -32,12 +34,16 @@ from portal.reading.reviews import add_review
 from portal.reports import made, requests
 from portal.reports.requests import Requested
 from portal.vault import NotReadable
+from portal.web.present.reports import lines as report_lines
 from portal.web.present.reports import text as report_text
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.outlines.pages import Page, drawn, measured
-from worker.contract import report_content
-from worker.contract.report_content import ReportContent
+from tests.support.second_reads import readers
+from tests.support.second_reads.readers import ask as ask_for_second
+from tests.support.second_reads.readers import colleague, state
+from worker.contract.contents import report_content
+from worker.contract.contents.report_content import ReportContent
 
 PDF = b"%PDF-1.7 a report"
 
@@ -139,6 +145,24 @@ def test_without_the_ai_nothing_of_it_is_in_a_report(clinic: Clinic) -> None:
     text = texts(content) + content.model_dump_json()
     for part in ("AI", "likely", "0.91", "pleura-lite2", "Dice"):
         assert part not in text, part
+
+
+def test_a_blind_second_readers_report_has_no_outline_of_the_first_on_its_pictures(
+    clinic: Clinic,
+) -> None:
+    study, second = clinic.done(), colleague(clinic, "second")
+    page = Page(clinic, study, clinic.mate)
+    page.begin()
+    page.save(drawn((3, 12)))
+    state(clinic, clinic.mate, study, "right")
+    ask_for_second(clinic, clinic.mate, study)
+
+    def outlined(actor: Actor) -> list[str]:
+        content, _ = content_of(clinic, ask(clinic, study, actor=actor))
+        return [one.label for picture in content.pictures for one in picture.outlines]
+
+    assert outlined(second) == []
+    assert outlined(clinic.mate) == ["Reader’s outline"]
 
 
 def test_the_same_report_is_made_once_and_kept_when_the_case_changes(clinic: Clinic) -> None:
@@ -278,6 +302,47 @@ def test_a_signed_report_names_who_signed_and_is_kept(clinic: Clinic) -> None:
     assert listed[0].sha256 == hashlib.sha256(PDF).hexdigest()
 
 
+def test_what_came_after_a_report_is_marked_beside_it(clinic: Clinic) -> None:
+    study = clinic.done()
+    with clinic.session as session:
+        opened = case.open_study(session, clinic.vault, clinic.mate, study, NOW)
+        signing.sign(
+            *(session, clinic.vault, clinic.mate, study),
+            finding="right",
+            comment="",
+            shown=opened.shown,
+            after="",
+            proof=signing.Proof(ProofMethod.PASSWORD_CODE, NOW),
+            now=NOW,
+        )
+    ask(clinic, study, after(minutes=1))
+
+    def outdated() -> list[bool]:
+        with clinic.session as session:
+            listed = made.listed(session, clinic.mate, study)
+        lines = report_lines.panel(listed).lines
+        return [bool(line.outdated) for line in reversed(lines)]
+
+    assert outdated() == [False]
+    with clinic.session as session:
+        signing.add_addendum(
+            *(session, clinic.vault, clinic.mate, study, "Seen with the ward."),
+            proof=signing.Proof(ProofMethod.PASSWORD_CODE, NOW),
+            now=after(minutes=2),
+        )
+    assert outdated() == [True]
+    ask(clinic, study, after(minutes=3))
+    assert outdated() == [True, False]
+    with clinic.session as session:
+        (model,) = session.scalars(select(ModelVersion))
+        model.retracted_at, model.retraction_reason = (
+            after(minutes=4),
+            RetractionReason.INCIDENT,
+        )
+        session.commit()
+    assert outdated() == [True, True]
+
+
 def test_who_may_not_see_the_case_gets_no_report(clinic: Clinic) -> None:
     study = clinic.done()
     asked = ask(clinic, study)
@@ -364,3 +429,21 @@ def test_a_file_that_was_exchanged_is_not_given_out(clinic: Clinic) -> None:
     clinic.vault.destroy(blob.name)
     with clinic.session as session, pytest.raises(NotReadable):
         made.read(session, clinic.vault, clinic.mate, study, asked.report.id, NOW)
+
+
+def test_a_report_for_a_second_reader_draws_nothing_of_the_first(clinic: Clinic) -> None:
+    study = clinic.done()
+    second = readers.colleague(clinic, "second")
+    page = Page(clinic, study, clinic.mate)
+    page.begin()
+    page.save(drawn((3, 12)))
+    page.measure(measured(9))
+    readers.state(clinic, clinic.mate, study, "right")
+    readers.ask(clinic, clinic.mate, study)
+    assert readers.is_blind(clinic, second, study)
+    content, parts = content_of(clinic, ask(clinic, study, actor=second))
+    assert [one.outlines for one in content.pictures] == [[]]
+    assert len(parts) == 1
+    assert "Test mate" not in texts(content)
+    first, _ = content_of(clinic, ask(clinic, study, actor=clinic.mate))
+    assert [len(one.outlines) for one in first.pictures] == [1]

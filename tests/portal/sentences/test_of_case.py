@@ -1,5 +1,6 @@
 """The sentence of a case: the reader's own finding, with a measurement that fits it, or none."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -7,11 +8,22 @@ import pytest
 from sqlalchemy import select
 
 from portal.access import Denied
+from portal.ai_models import registry
 from portal.errors import Conflict, Invalid
-from portal.models import AiShown, AuditEvent, SentenceTemplate, TeamChoices
+from portal.languages import speaking
+from portal.models import (
+    AiShown,
+    AuditEvent,
+    Language,
+    ModelVersion,
+    SentenceTemplate,
+    TeamChoices,
+)
 from portal.reading import reviews
 from portal.sentences import of_case, team_templates
 from tests.support.clinic import Clinic, after
+from tests.support.outlines.pages import Page, drawn
+from tests.support.second_reads.readers import ask, colleague
 
 NOW = after(minutes=30)
 
@@ -70,6 +82,27 @@ def test_where_the_ai_is_not_shown_it_is_not_named_either(clinic: Clinic) -> Non
     assert sentence(clinic, study_id) == "Right pneumothorax."
 
 
+def test_a_result_that_was_withdrawn_is_not_measured(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    read(clinic, study_id, "right")
+    assert "measured by software on the AI outline" in sentence(clinic, study_id)
+    with clinic.session as session:
+        model_id = session.scalars(select(ModelVersion.id)).one()
+        registry.retract(session, clinic.admin, model_id, "wrong_results", NOW)
+    assert sentence(clinic, study_id) == "Right pneumothorax."
+
+
+def test_what_a_blind_second_reader_draws_is_in_no_sentence_of_the_first(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    read(clinic, study_id, "right")
+    before = sentence(clinic, study_id)
+    ask(clinic, clinic.mate, study_id)
+    page = Page(clinic, study_id, colleague(clinic, "second"))
+    page.begin()
+    assert page.save(drawn((20, 21))).outline is not None
+    assert sentence(clinic, study_id) == before
+
+
 def test_a_poor_picture_is_stated(clinic: Clinic) -> None:
     study_id = clinic.done()
     read(clinic, study_id, "none", reason="poor_image")
@@ -80,6 +113,23 @@ def test_a_chest_drain_is_stated(clinic: Clinic) -> None:
     study_id = clinic.done()
     read(clinic, study_id, "right", reason="chest_drain")
     assert "A chest drain is in place." in sentence(clinic, study_id)
+
+
+def test_it_is_in_the_language_of_the_team_whatever_the_reader_speaks(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    with clinic.session as session:
+        session.add(TeamChoices(team_id=clinic.mate.team_id, language=Language.DE))
+        session.commit()
+    read(clinic, study_id, "right", reason="chest_drain")
+    text = sentence(clinic, study_id)
+    assert re.match(r"Rechtsseitiger (\w+er )?Pneumothorax, größter interpleuraler Abstand ", text)
+    assert text.endswith("Eine Thoraxdrainage liegt.")
+    with clinic.session as session:
+        lines = team_templates.wording(session, clinic.admin, clinic.mate.team_id).lines
+    assert lines[2].examples[1] == "Kein Pneumothorax erkennbar."
+    change(clinic, "one_side", "Es zeigt sich ein {side}[ {zones}] Pneumothorax.")
+    with speaking("en"):
+        assert sentence(clinic, study_id).startswith("Es zeigt sich ein rechtsseitiger ")
 
 
 def test_a_team_has_its_own_wording_and_goes_back_to_the_default(clinic: Clinic) -> None:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from portal.errors import Invalid
+from portal.languages import speaking
 from portal.models import Finding, Language, SizeClass
 from portal.sentences import phrases, templates
 from portal.sentences.phrases import Measured, Stated
@@ -22,9 +23,10 @@ ZONES = (
 )
 
 
-def sentence(stated: Stated) -> str:
+def sentence(stated: Stated, language: Language = Language.EN) -> str:
     kind = phrases.kind_of(stated.finding)
-    return templates.fill(templates.default(Language.EN, kind), phrases.phrases(stated))
+    with speaking(language):
+        return templates.fill(templates.default(language, kind), phrases.phrases(stated))
 
 
 EXAMPLES = {
@@ -52,6 +54,41 @@ EXAMPLES = {
 @pytest.mark.parametrize("stated", EXAMPLES, ids=EXAMPLES.get)
 def test_it_reads_as_somebody_would_write_it(stated: Stated) -> None:
     assert sentence(stated) == EXAMPLES[stated]
+
+
+GERMAN = {
+    Stated(RIGHT): "Rechtsseitiger Pneumothorax.",
+    Stated(LEFT, SizeClass.BELOW_10): "Linksseitiger Pneumothorax, geschätzt unter 10 % des "
+    "Lungenfelds.",
+    Stated(BOTH, SizeClass.ABOVE_30, has_drain=True): "Beidseitiger Pneumothorax, geschätzt über "
+    "30 % des Lungenfelds auf der größeren Seite. Eine Thoraxdrainage liegt.",
+    Stated(RIGHT, SizeClass.UNKNOWN): "Rechtsseitiger Pneumothorax, Größe nicht bestimmt.",
+    Stated(
+        LEFT, measured=Measured(4.5, 0.12, "calibrated", "reader", ("basal", "apical", "lateral"))
+    ): "Linksseitiger apikaler, lateraler und basaler Pneumothorax, größter interpleuraler Abstand "
+    "4,5 mm (per Software am Umriss der Befundung gemessen, mit kalibriertem Pixelabstand).",
+    Stated(RIGHT, measured=Measured(None, 0.004, "", "model")): "Rechtsseitiger Pneumothorax, "
+    "unter 1 % der Fläche des Hemithorax (per Software am KI-Umriss gemessen).",
+    Stated(Finding.NONE, is_poor=True): "Kein Pneumothorax erkennbar. Die Beurteilbarkeit ist "
+    "durch die Bildqualität eingeschränkt.",
+    Stated(Finding.UNSURE): "Ein Pneumothorax lässt sich weder bestätigen noch ausschließen.",
+}
+
+
+@pytest.mark.parametrize("stated", GERMAN, ids=GERMAN.get)
+def test_it_reads_so_in_german(stated: Stated) -> None:
+    assert sentence(stated, Language.DE) == GERMAN[stated]
+
+
+def test_every_combination_is_whole_in_german_and_has_no_english() -> None:
+    english = r"\b(right|left|and|apical|measured|estimated|size|area|drain|the|of|no)\b"
+    for stated in everything():
+        text = sentence(stated, Language.DE)
+        assert re.fullmatch(r"[A-Z][^{}\[\]]*[.]", text), text
+        assert not re.search(r"  | [,.]|,,|\.\.|\(\)|None", text), text
+        assert not re.search(english, text), text
+        assert ("Thoraxdrainage" in text) is stated.has_drain
+        assert ("Bildqualität" in text) is stated.is_poor
 
 
 def everything() -> list[Stated]:

@@ -16,6 +16,7 @@ import pytest
 from portal.models import BlobKind
 from portal.settings import Settings
 from portal.vault import NotReadable, StorageUnavailable, Vault
+from tests.support.hostile_files.damage import flipped
 
 pytest.importorskip("boto3", reason="boto3 is not installed")
 
@@ -170,7 +171,7 @@ def test_other_bytes_under_a_name_do_not_open(vault: Vault, bucket: Bucket) -> N
         bytes_of[place[second[1]]],
         bytes_of[place[first[1]]][:-1],
         bytes_of[place[first[1]]] + b"\0",
-        bytes_of[place[first[1]]][:-1] + b"\xff",
+        flipped(bytes_of[place[first[1]]]),
         b"PLB1",
         b"",
     ):

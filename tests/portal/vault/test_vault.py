@@ -19,6 +19,7 @@ from portal.models import BlobKind
 from portal.settings import Settings
 from portal.settings.secret_files import new_ring_key
 from portal.vault import Dropped, NotReadable, StorageFull, Vault, VaultError, WantedFile
+from tests.support.hostile_files.damage import flipped
 
 NOW = datetime(2026, 3, 4, 9, tzinfo=UTC)
 STUDY = UUID(int=1)
@@ -168,7 +169,7 @@ def test_a_flipped_bit_in_a_file_fails_closed(vault: Vault, tmp_path: Path) -> N
     (path,) = files(tmp_path)
     whole = path.read_bytes()
     for position in range(len(whole)):
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        path.write_bytes(flipped(whole, position))
         with pytest.raises(NotReadable):
             vault.get(key, blob_id=blob, kind=BlobKind.PIXELS, name=name)
 

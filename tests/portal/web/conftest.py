@@ -4,19 +4,21 @@ The first portal is copied for each test as it was before anything happened, bec
 their second factors take time to make.
 """
 
+import itertools
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.models import Role, db
+from portal.models import AiShown, Role, db
+from tests import sample
 from tests.support.core import Clock, Core, make_settings
+from tests.support.hidden.hospital import Hospital, Opened, Staffed, open_hospital
 from tests.support.people import Person
 from tests.support.portal_app import core_of, make_app, make_person, sign_in
-
-Staffed = tuple[Path, dict[Role, Person]]
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +77,16 @@ def auditor(staffed: Staffed) -> Person:
 @pytest.fixture
 def admin_client(app: Flask, admin: Person) -> FlaskClient:
     return sign_in(app, admin)
+
+
+@pytest.fixture
+def opened(staffed: Staffed, tmp_path: Path, request: pytest.FixtureRequest) -> Opened:
+    """Opens portals that differ in what became of one exam."""
+    numbers = itertools.count()
+
+    def open_(outcome: str, policy: AiShown = AiShown.WITH_PICTURE) -> Hospital:
+        hospital = open_hospital(staffed, tmp_path / str(next(numbers)), outcome, policy)
+        hospital.is_asked = partial(sample.is_taken, request.config, share=4)
+        return hospital
+
+    return open_

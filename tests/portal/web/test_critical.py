@@ -10,10 +10,21 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from portal.models import Notification, NotificationState, Role, Team, db
+from portal.accounts.sessions import actor_of
+from portal.intake import submission
+from portal.models import Notification, NotificationState, Role, Team, User, db
 from tests.support.core import Clock
 from tests.support.people import Person
-from tests.support.portal_app import analyse, csrf_of, make_person, make_study, post, sign_in
+from tests.support.pictures import dicom
+from tests.support.portal_app import (
+    analyse,
+    core_of,
+    csrf_of,
+    make_person,
+    make_study,
+    post,
+    sign_in,
+)
 
 RECORD = {"person": "Dr Grün", "means": "phone", "read_back": "yes", "minutes_ago": "2"}
 JSON = {"Accept": "application/json"}
@@ -22,6 +33,17 @@ JSON = {"Accept": "application/json"}
 @pytest.fixture
 def study(app: Flask, reader: Person) -> UUID:
     made = make_study(app, reader)
+    analyse(app, made)
+    return made
+
+
+def make_exam(app: Flask, reader: Person, time: str) -> UUID:
+    """An exam of the one patient, taken at this time."""
+    core, now = core_of(app), app.extensions["pleura"].clock()
+    with core.sessions() as session:
+        actor = actor_of(session.get_one(User, reader.id))
+        data = dicom(rows=640, columns=512, PatientID="SAME", StudyTime=time)
+        made = submission.submit(session, core.vault, actor, "x.dcm", data, now).study_id
     analyse(app, made)
     return made
 
@@ -43,7 +65,7 @@ def test_a_finding_is_critical_until_somebody_was_informed(
     client = sign_in(app, reader)
     page = client.get(f"/studies/{study}").text
     assert re.search(r'id="critical-box"[^>]* checked', page)
-    assert "no earlier exam here has a pneumothorax" in page or "No patient ID" in page
+    assert "not known from an earlier exam here" in page or "No patient ID" in page
     answer = review(client, study, critical_offered="1", critical="yes")
     assert "nobody was informed yet" in answer["critical"]["html"]
     clock.forward(minutes=4)
@@ -147,6 +169,34 @@ def test_an_admin_keeps_the_rota_of_a_team(app: Flask, reader: Person, clock: Cl
     clock.forward(minutes=11)
     confirmed = change(f"remove:{two}", two)
     assert "/confirm" in str(confirmed.location)
+
+
+@pytest.mark.parametrize(
+    ("form", "finding", "is_critical"),
+    [
+        ({}, "right", False),
+        ({}, "left", True),
+        ({"critical": "yes"}, "right", True),
+    ],
+)
+def test_a_box_that_a_known_side_leaves_unchecked_does_not_unmark_the_other(
+    app: Flask, reader: Person, form: dict[str, str], finding: str, is_critical: bool
+) -> None:
+    client = sign_in(app, reader)
+    known, study = (make_exam(app, reader, time) for time in ("080000", "083000"))
+    review(client, known)
+    page = client.get(f"/studies/{study}").text
+    assert not re.search(r'id="critical-box"[^>]* checked', page)
+    assert "Not new on this side: pneumothorax (right) in case" in page
+    (offered,) = re.findall(r'id="critical-offered" value="([^"]*)"', page)
+    answer = review(client, study, finding, critical_offered=offered, **form)["critical"]
+    assert ("nobody was informed yet" in answer["html"]) == is_critical
+    assert (answer["checked"], answer["offered"]) == (is_critical, "1")
+    if is_critical:  # it can be unmarked from now on
+        review(client, study, finding, critical_offered=answer["offered"], comment="Known.")
+        assert "critical finding" in client.get("/worklist").text  # that of the other case alone
+        page = client.get(f"/studies/{study}").text
+        assert "not critical any more" in page
 
 
 def test_an_admin_sees_what_was_not_sent_and_sends_it_again(

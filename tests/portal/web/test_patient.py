@@ -41,7 +41,7 @@ def test_two_ids_are_compared_merged_and_parted(app: Flask, reader: Person) -> N
     again = post(client, f"{page}/merge", form | {"reason": "two_ids"})
     assert (again.status_code, "same patient already" in again.text) == (409, True)
     merged = client.get(page).text
-    assert "the patient has two ids" in merged
+    assert "The patient has two IDs" in merged
     assert f"/studies/{other}" in client.get(f"/studies/{one}").text
     found = re.search(r'action="(/studies/[^"]+/undo)"', merged)
     assert found is not None

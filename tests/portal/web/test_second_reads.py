@@ -20,22 +20,34 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from portal.models import ProofMethod, Role, SecondRead, Study
+from portal.accounts.sessions import actor_of
+from portal.models import (
+    AiShown,
+    ProofMethod,
+    Role,
+    SecondRead,
+    Study,
+    TeamChoices,
+    User,
+    db,
+)
 from portal.reading import signing
 from portal.reading.case import open_study
 from portal.reading.lists import claims
 from portal.reading.signing import Proof
-from tests.support.clinic import Clinic, open_clinic
+from tests.support.clinic import Clinic, after, open_clinic
 from tests.support.core import NOW, Clock, make_settings
 from tests.support.jobs import REFUSED
 from tests.support.outlines.pages import Page, drawn
-from tests.support.people import Person
+from tests.support.people import Person, add_account
 from tests.support.pictures import dicom
 from tests.support.portal_app import (
+    analyse,
     core_of,
     csrf_of,
     make_app,
     make_person,
+    make_study,
     make_token,
     post,
     sign_in,
@@ -265,20 +277,38 @@ def test_what_is_sent_is_answered_alike(worlds: dict[str, World]) -> None:
     assert (opened[0], opened[1]["origin"], opened[1]["kept"]) == (200, "empty", False)
 
 
-def export(world: World) -> dict[str, Any]:
-    client = world.client
+def export(world: World, client: FlaskClient | None = None) -> dict[str, Any]:
+    client = client or world.client
     answer = post(client, f"/studies/{world.study_id}/export", {"looked": "yes"})
     assert answer.status_code == 200, answer.text
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         result = json.loads(archive.read("result.json"))
-        return {"files": sorted(archive.namelist()), "result": result}
+        masks = len(archive.read("masks.csv").splitlines())
+        return {"files": sorted(archive.namelist()), "result": result, "masks": masks}
 
 
 def test_an_export_holds_nothing_of_the_first_reader(worlds: dict[str, World]) -> None:
     one, other = (export(world) for world in worlds.values())
     assert one == other
     assert one["result"]["reviews"] == []
-    assert "reader-mask.png" not in one["files"]
+    assert [name for name in one["files"] if "mask" in name] == ["masks.csv"]
+    assert one["masks"] == 1, "the head alone"
+
+
+def test_nor_does_the_first_readers_hold_what_the_second_draws(worlds: dict[str, World]) -> None:
+    world = worlds["B"]
+    with world.clinic.session as session:
+        second = actor_of(session.get_one(User, world.second.id))
+        first = session.get_one(User, world.clinic.mate.user_id)
+    person = add_account(world.clinic.core, first, NOW)
+    before = export(world, sign_in(world.app, person))
+    page = Page(world.clinic, world.study_id, second)
+    page.begin()
+    assert page.save(drawn((2, 9))).outline is not None
+    assert export(world, sign_in(world.app, person)) == before
+    assert "reader-mask-by-a.png" in before["files"]
+    state(world.clinic, second, world.study_id, "none", after(minutes=1))
+    assert "reader-mask-by-b.png" in export(world, sign_in(world.app, person))["files"]
 
 
 def test_the_first_reader_and_other_teams_see_what_they_saw(worlds: dict[str, World]) -> None:
@@ -326,3 +356,30 @@ def test_one_asks_for_a_second_reader_and_the_next_case_is_the_next_of_that_list
     assert "yours decides" in seen
     assert seen.count("Test first") >= 1
     assert seen.count("Test second") >= 1
+
+
+@pytest.mark.parametrize("policy", list(AiShown))
+@pytest.mark.parametrize("is_drawn", [True, False])
+def test_why_an_exam_is_read_twice_is_shown_only_to_who_may_see_the_ai(
+    app: Flask, technologist: Person, reader: Person, policy: AiShown, is_drawn: bool
+) -> None:
+    percent = 100 if is_drawn else 0
+    with app.app_context():
+        team_id = db.session.get_one(User, reader.id).team_id
+        db.session.add(TeamChoices(team_id=team_id, ai_shown=policy, second_read_percent=percent))
+        db.session.commit()
+    study_id = make_study(app, technologist)
+    analyse(app, study_id)
+    client = sign_in(app, reader)
+    page = f"/studies/{study_id}"
+    seen = "done" if policy is AiShown.WITH_PICTURE else "ready"
+    answer = post(client, f"{page}/reviews", {"finding": "right", "seen": seen, "after": ""})
+    assert answer.status_code == 303
+    if not is_drawn:
+        assert post(client, f"{page}/second-read", {}).status_code == 303
+    for person in (client, sign_in(app, technologist)):
+        text = person.get(page).text
+        assert "The case waits for a second reader" in text
+        is_shown = policy is not AiShown.NEVER
+        assert ("drawn by chance" in text) is (is_shown and is_drawn)
+        assert ("asked for by" in text) is (is_shown and not is_drawn)

@@ -44,6 +44,8 @@ def test_an_admin_edits_previews_and_takes_back_a_sentence(
     ):
         answer = post(client, page, wrong)
         assert answer.status_code == 422, wrong
+    tied = post(client, page, form | {"text": ""}).text
+    assert 'aria-describedby="sentence-one_side-error sentence-one_side-help"' in tied
     assert post(client, page, form | {"kind": "sideways"}).status_code == 404
     assert post(client, page, form | {"what": "default"}).location == page
     assert "Pneumothorax on the" not in client.get(page).text

@@ -16,7 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from tests.support.hostile_files.headers import LONG, VRS, element, header
 from tests.support.pictures import chunk, dicom, jpeg, png
@@ -29,6 +35,10 @@ _ITEM, _ITEM_END, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\xff\xd
 _OPEN = b"\xff\xff\xff\xff"
 # The same seed gives the same bytes.
 _UIDS: dict[str, Any] = {"SOPInstanceUID": "1.2.3.4", "StudyInstanceUID": "1.2.3.5"}
+# By rows and columns: 100 megapixels and 20,000 on a side are accepted, up to 16 megapixels are
+# drawn pixel by pixel, and a large chest film has 4280 × 3520.
+_SIZES = ((10_000, 10_000), (20_000, 5_000), (5_000, 20_000), (4_000, 4_000), (4_280, 3_520))
+_BESIDE = (-1, 0, 0, 1)
 _EIGHT: dict[str, Any] = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
 
@@ -201,13 +211,75 @@ def deflated(chance: random.Random, size: int) -> bytes:
     return (bytes(128) + b"DICM" + syntax + packed)[:size]
 
 
+def large_pictures(chance: random.Random, size: int) -> bytes:
+    """Pictures as large as is accepted or drawn, and a little larger, in 8 bits and in 16."""
+    rows, columns = chance.choice(_SIZES)
+    rows, columns = rows + chance.choice(_BESIDE), columns + chance.choice(_BESIDE)
+    bits = chance.choice((8, 16))
+    form = chance.choice((_large_png, _large_jpeg, _large_rle, _large_jpeg_2000, _large_deflated))
+    return form(rows, columns, bits, size)
+
+
+def _large_png(rows: int, columns: int, bits: int, _size: int) -> bytes:
+    head = struct.pack(">IIBBBBB", columns, rows, bits, 0, 0, 0, 0)
+    squeeze, line = zlib.compressobj(9), bytes(1 + columns * bits // 8)
+    pixels = b"".join(squeeze.compress(line) for _ in range(rows)) + squeeze.flush()
+    parts = ((b"IHDR", head), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def _large_jpeg(rows: int, columns: int, bits: int, size: int) -> bytes:
+    """As it is, or (16) as a DICOM file's pixels."""
+    stream = jpeg(rows=rows % 65536, columns=columns % 65536, inside=bytes(size - 8_000))
+    if bits == 8:
+        return stream
+    return _large(encapsulate([stream]), JPEGBaseline8Bit, rows, columns, 8)
+
+
+def _large_rle(rows: int, columns: int, bits: int, size: int) -> bytes:
+    """Of the longest runs, as many rows as have room."""
+    segments = bits // 8
+    per_row = 2 * -(-columns // 128)
+    rows = min(rows, (size - 4_000) // segments // per_row)
+    whole, rest = divmod(columns, 128)
+    line = b"\x81\x07" * whole + (bytes((257 - rest, 7)) if rest > 1 else b"\0\x07" * rest)
+    begins = [64 + number * len(line) * rows for number in range(segments)]
+    frame = struct.pack("<16I", segments, *begins, *[0] * (15 - segments)) + line * rows * segments
+    return _large(encapsulate([frame]), RLELossless, rows, columns, bits)
+
+
+def _large_jpeg_2000(rows: int, columns: int, bits: int, size: int) -> bytes:
+    head = struct.pack(">HHIIIIIIIIH", 41, 0, columns, rows, 0, 0, columns, rows, 0, 0, 1)
+    tile = b"\xff\x90" + struct.pack(">HHIBB", 10, 0, 0, 0, 1) + b"\xff\x93" + bytes(size - 6_000)
+    frame = b"\xff\x4f\xff\x51" + head + bytes((bits - 1, 1, 1)) + tile + b"\xff\xd9"
+    return _large(encapsulate([frame]), JPEG2000Lossless, rows, columns, bits)
+
+
+def _large_deflated(rows: int, columns: int, bits: int, _size: int) -> bytes:
+    """Plain pixels, deflated: as many rows as a deflated file may unfold to."""
+    rows = min(rows, 31 * 2**20 // (columns * bits // 8))
+    pixels = bytes(rows * columns * bits // 8)
+    whole = _large(pixels, ExplicitVRLittleEndian, rows, columns, bits)
+    first = whole.index(b"\x08\x00\x05\x00")
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    syntax = element(0x00020010, b"UI", b"1.2.840.10008.1.2.1.99")
+    return bytes(128) + b"DICM" + syntax + squeeze.compress(whole[first:]) + squeeze.flush()
+
+
+def _large(pixels: bytes, syntax: str, rows: int, columns: int, bits: int) -> bytes:
+    kept: dict[str, Any] = {"BitsAllocated": bits, "BitsStored": bits, "HighBit": bits - 1}
+    return dicom(
+        rows=rows, columns=columns, pixels=pixels, TransferSyntaxUID=syntax, **_UIDS, **kept
+    )
+
+
 def packed(chance: random.Random, size: int) -> bytes:
     """Some of these in a ZIP, as many as have room."""
     stream = io.BytesIO()
     each = chance.choice((2_000, 20_000, 200_000))
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for number in range(chance.choice((4, 40, 200))):
-            name, make = chance.choice([*KINDS.items()][:-1])
+            name, make = chance.choice([*KINDS.items()][:-2])
             data = make(chance, max(20_000, min(each * 8, size)))
             if stream.tell() + len(data) // 2 > size - 40_000:
                 break
@@ -231,6 +303,7 @@ KINDS: dict[str, Callable[[random.Random, int], bytes]] = {
     "JPEG 2000": jpeg_2000,
     "PNG": chunks,
     "deflated": deflated,
+    "large pictures": large_pictures,
     "ZIP": packed,
 }
 

@@ -1,9 +1,9 @@
-"""Damage to an SQLite file, as a failing disk leaves it."""
+"""Damage to the files of a database, as a failing disk leaves it."""
 
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, text
 
 
 def overwrite_pages(engine: Engine, *values: bytes) -> int:
@@ -20,6 +20,42 @@ def overwrite_pages(engine: Engine, *values: bytes) -> int:
         data[page * size : (page + 1) * size] = b"\xff" * size
     path.write_bytes(data)
     return len(pages)
+
+
+def overwrite_page_of(engine: Engine, table: str, where: str, mark: str) -> None:
+    """Overwrite the page on which a row of a table lies. `mark`: a text of the row that stands in
+    no index, by which it is found in the file of SQLite.
+
+    A server that has read a page of PostgreSQL keeps it; so its database is copied, file by file,
+    and the copy takes its place.
+    """
+    if engine.dialect.name == "sqlite":
+        assert overwrite_pages(engine, mark.encode()) == 1
+        return
+    with engine.connect() as connection:
+        connection.execute(text("CHECKPOINT"))
+        page = connection.scalar(
+            text(f"SELECT (ctid::text::point)[0]::bigint FROM {table} WHERE {where}")
+        )
+        assert page is not None, "no row is there"
+    engine.dispose()
+    name = engine.url.database
+    server = create_engine(engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}_copy TEMPLATE {name} STRATEGY file_copy"))
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        connection.execute(text(f"ALTER DATABASE {name}_copy RENAME TO {name}"))
+    server.dispose()
+    with engine.connect() as connection:
+        folder, path, size = connection.execute(
+            text(
+                "SELECT current_setting('data_directory'), "
+                f"pg_relation_filepath('{table}'), current_setting('block_size')::int"
+            )
+        ).one()
+    with (Path(folder) / path).open("r+b") as file:
+        file.seek(page * size)
+        file.write(b"\xff" * size)
 
 
 def _places(data: bytearray, value: bytes) -> list[int]:

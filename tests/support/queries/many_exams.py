@@ -6,7 +6,18 @@ from uuid import uuid4
 
 from sqlalchemy import insert, text
 
-from portal.models import READ, Band, Instance, Job, JobKind, JobState, Review, Study, Verdict
+from portal.models import (
+    READ,
+    Band,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    Review,
+    Study,
+    Verdict,
+    VerdictState,
+)
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
 
@@ -34,6 +45,7 @@ def add_reviewed(clinic: Clinic, count: int) -> None:
                 "is_read": True,
                 "is_seen": True,
                 "band": Band.NONE_FOUND,
+                "verdict": VerdictState.PRELIMINARY,
             }
         )
         rows[Instance].append(

@@ -1,6 +1,7 @@
 """Contents of reports as the portal writes them, and what a PDF holds."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -8,8 +9,10 @@ import numpy as np
 import pypdfium2
 from pypdf import PdfReader
 
-from worker.contract import outline_runs, report_content
-from worker.contract.report_content import (
+from worker.contract import outline_runs
+from worker.contract.contents import report_content
+from worker.contract.contents.report_content import (
+    MarkPart,
     OutlineBy,
     OutlineForm,
     OutlinePart,
@@ -42,7 +45,9 @@ def runs() -> bytes:
     return outline_runs.encode(lines, ROWS, COLUMNS)
 
 
-def content(pictures: int = 1, *, outlined: bool = True, **changes: Any) -> bytes:
+def content(
+    pictures: int = 1, *, outlined: bool = True, marks: Sequence[MarkPart] = (), **changes: Any
+) -> bytes:
     """A whole content; `changes` are of its fields."""
     drawn = (
         [
@@ -75,6 +80,7 @@ def content(pictures: int = 1, *, outlined: bool = True, **changes: Any) -> byte
                     )
                     for by, form, label, data in drawn
                 ],
+                marks=list(marks),
             )
             for number in range(1, pictures + 1)
         ],

@@ -281,7 +281,7 @@ def test_a_worker_that_asks_names_its_queue_and_gets_a_job_or_none(
     path, token, _, body = script.asked[0]
     assert (path, token) == ("/worker/v1/claim", "Bearer token-of-a-worker")
     sent = json.loads(body)
-    assert set(sent.pop("kinds")) == {"render", "report"}
+    assert set(sent.pop("kinds")) == {"drift", "encode", "render", "report"}
     assert sent == {"worker": "render@one", "queue": "render"}
 
 

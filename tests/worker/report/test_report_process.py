@@ -15,9 +15,9 @@ from tests.support.reports.contents import NAMES, content, drawn_page, reader_of
 from tests.worker.client.test_portal_client import settings
 from tests.worker.render.test_render import SETTINGS
 from worker.client.portal_client import Attempt, PortalClient
+from worker.contract.contents.report_content import MarkKind, MarkPart, Row, Section
 from worker.contract.error_codes import ErrorCode
 from worker.contract.job import Claim, InputFile, JobKind
-from worker.contract.report_content import Row, Section
 from worker.errors import Permanent, Transient
 from worker.report import parts_needed
 from worker.report.maker import Reports
@@ -182,3 +182,23 @@ def test_a_process_that_does_not_start_fails_the_report_alone() -> None:
     with pytest.raises(Transient) as lacking:
         Reports(SETTINGS, "worker.report.not_there").pdf_of(content())
     assert lacking.value.code is ErrorCode.REPORT_UNAVAILABLE
+
+
+def test_rulers_and_arrows_are_drawn_and_stand_in_the_legend_by_their_numbers(
+    reports: Reports,
+) -> None:
+    plain = drawn_page(reports.pdf_of(content(outlined=False))[1]).astype(int)
+    marks = [
+        MarkPart(kind=MarkKind.ARROW, line=(40.0, 300.0, 140.0, 200.0), label="arrow: apex"),
+        MarkPart(kind=MarkKind.RULER, line=(60.0, 60.0, 260.0, 60.0), label="ruler: 34.1 mm"),
+    ]
+    made = reports.pdf_of(content(outlined=False, marks=marks))[1]
+    text = text_of(made)
+    assert "1 arrow: apex" in text
+    assert "2 ruler: 34.1 mm" in text
+    drawn = drawn_page(made).astype(int)
+    assert (drawn != plain[: len(drawn)]).any()
+    # All else on the page is grey: amber is what has far more red than blue.
+    coloured = [(one[..., 0] - one[..., 2] > 60).sum() for one in (plain, drawn)]
+    assert coloured[0] == 0
+    assert coloured[1] > 300

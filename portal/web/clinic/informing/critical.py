@@ -60,10 +60,10 @@ def panel_of(study_id: UUID) -> CriticalPanel:
 
 
 def html_of(study_id: UUID) -> dict[str, Any]:
-    """The panel for a page that shows the case, and whether its box is checked."""
+    """The panel for a page that shows the case, and how its box stands."""
     shown = panel_of(study_id)
     html = render_template("case/critical.html", critical=shown, study_id=study_id, now=guard.now())
-    return {"html": html, "checked": shown.box.checked}
+    return {"html": html, "checked": shown.box.checked, "offered": shown.box.offered}
 
 
 def _answer(study_id: UUID) -> BaseResponse:

@@ -6,27 +6,34 @@ from typing import Any, Final
 from uuid import UUID
 
 from portal.critical.case_view import CaseCritical, FindingView
+from portal.critical.communications import CommunicationView
 from portal.critical.open_findings import OpenFinding
+from portal.languages import _, hour_text, lazy, pgettext
 from portal.models import CriticalState, Finding, Means
 
 MEANS: Final = {
-    Means.PHONE.value: "by phone",
-    Means.IN_PERSON.value: "in person",
-    Means.MESSAGE.value: "by message",
-    Means.OTHER.value: "in another way",
+    Means.PHONE.value: lazy("by phone"),
+    Means.IN_PERSON.value: lazy("in person"),
+    Means.MESSAGE.value: lazy("by message"),
+    Means.OTHER.value: lazy("in another way"),
 }
 SIDES: Final = {
-    Finding.RIGHT.value: "right",
-    Finding.LEFT.value: "left",
-    Finding.BOTH.value: "both sides",
+    Finding.RIGHT.value: lazy("right", context="side"),
+    Finding.LEFT.value: lazy("left", context="side"),
+    Finding.BOTH.value: lazy("both sides"),
 }
+
+_BY_SIDE: Final = "by_side"
 
 
 @dataclass(frozen=True)
 class Box:
-    """The box beside the verdict: whether it is checked or cannot be, and why."""
+    """The box beside the verdict: whether it is checked or cannot be, and why. `offered`: what its
+    form says of it (`stated`).
+    """
 
     checked: bool
+    offered: str
     disabled: bool
     note: str
     other_case: UUID | None
@@ -69,18 +76,22 @@ def panel(case: CaseCritical, user_id: UUID) -> CriticalPanel:
         box=_box(case),
         may_change=case.may_change,
         people=[
-            (one.hex, "me" if one == user_id else name)
+            (one.hex, _("me") if one == user_id else name)
             for one, name in sorted(case.people, key=lambda person: person[0] != user_id)
         ],
-        means=[("", "How"), *MEANS.items()],
+        means=[("", pgettext("informed", "How")), *MEANS.items()],
     )
 
 
 def asked_line(one: OpenFinding) -> str:
     """Who sees to a finding, for the strip of the worklist."""
     if one.is_unanswered:
-        return "everybody on the rota was asked"
-    return f"{one.acknowledged} sees to it" if one.acknowledged else f"asked: {one.asked}"
+        return _("everybody on the rota was asked")
+    if one.acknowledged:
+        return _("%(name)s sees to it", name=one.acknowledged)
+    if one.informed:
+        return _("asked: %(name)s, informed: %(informed)s", name=one.asked, informed=one.informed)
+    return _("asked: %(name)s", name=one.asked)
 
 
 def case_address(study_id: UUID) -> str:
@@ -91,15 +102,17 @@ def case_address(study_id: UUID) -> str:
 def _box(case: CaseCritical) -> Box:
     earlier = case.earlier
     if case.is_old:
-        note = "Older exam: raises no alarm."
+        note = _("Older exam: raises no alarm.")
     elif earlier is not None:
-        note = f"Not new: pneumothorax ({SIDES[earlier.finding.value]}) in case"
+        side = SIDES[earlier.finding.value]
+        note = _("Not new on this side: pneumothorax (%(side)s) in case", side=side)
     elif not case.has_patient_id:
-        note = "No patient ID: earlier exams are not known."
+        note = _("No patient ID: earlier exams are not known.")
     else:
-        note = "New: no earlier exam here has a pneumothorax."
+        note = _("New: it is not known from an earlier exam here.")
     return Box(
         checked=case.is_marked,
+        offered=_BY_SIDE if case.by_side else "1",
         disabled=case.is_old,
         note=note,
         other_case=earlier.study_id if earlier and not case.is_old else None,
@@ -113,7 +126,7 @@ def _line(one: FindingView) -> Line:
         state = "unanswered"
     return Line(
         state=state,
-        title=f"Pneumothorax, {SIDES[one.finding.value]}",
+        title=_("Pneumothorax, %(side)s", side=SIDES[one.finding.value]),
         since=one.since,
         asked=_asked(one) if one.state is CriticalState.OPEN else "",
         ended_by=one.ended_by,
@@ -122,26 +135,41 @@ def _line(one: FindingView) -> Line:
             (
                 record.person,
                 record.informed_at,
-                f"{MEANS[record.means.value]} by {record.informed_by}, "
-                + ("read back" if record.read_back else "not read back"),
+                _how(record),
             )
             for record in one.communications
         ],
     )
 
 
+def _how(record: CommunicationView) -> str:
+    how, by = MEANS[record.means.value], record.informed_by
+    if record.read_back:
+        return _("%(how)s by %(name)s, read back", how=how, name=by)
+    return _("%(how)s by %(name)s, not read back", how=how, name=by)
+
+
 def _asked(one: FindingView) -> str:
     if one.is_unanswered:
-        return "Everybody on the rota was asked and nobody has closed it: call somebody now."
-    who = (
-        f"{one.acknowledged_by} sees to it."
-        if one.acknowledged_by
-        else f"{one.asked_now} is to inform somebody."
-    )
+        return _("Everybody on the rota was asked and nobody has closed it: call somebody now.")
+    if one.acknowledged_by:
+        who = _("%(name)s sees to it.", name=one.acknowledged_by)
+    elif one.informed:
+        who = _(
+            "%(name)s is to inform somebody. %(informed)s was informed.",
+            name=one.asked_now,
+            informed=one.informed,
+        )
+    else:
+        who = _("%(name)s is to inform somebody.", name=one.asked_now)
     if one.due is None:
         return who
-    comes = f"{one.following} is asked" if one.following else "everybody will have been asked"
-    return f"{who} At {one.due:%H:%M} UTC {comes}."
+    time = hour_text(one.due)
+    if one.following:
+        comes = _("At %(time)s %(name)s is asked.", time=time, name=one.following)
+    else:
+        comes = _("At %(time)s everybody will have been asked.", time=time)
+    return f"{who} {comes}"
 
 
 # What the strip of the worklist is made with.
@@ -153,7 +181,11 @@ TEXTS: Final[dict[str, Any]] = {
 
 
 def stated(form: Any) -> bool | None:
-    """Whether a form with the box calls the finding critical; None where it had no box."""
+    """Whether a form with the box calls the finding critical; None where it had no box, or one that
+    is unchecked because of a known pneumothorax of one side: the finding's side decides.
+    """
     if "critical_offered" not in form:
         return None
-    return bool(form.get("critical") == "yes")
+    if form.get("critical") == "yes":
+        return True
+    return None if form.get("critical_offered") == _BY_SIDE else False

@@ -3,16 +3,28 @@
 The wording of results, sizes and verdicts is that of the pages. Times are UTC, as the record's.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from portal.languages import DEFAULT, speaking
 from portal.models import View
-from portal.reading.case_records import PictureView, PredictionView, StudyView
+from portal.reading.case_records import (
+    Annotation,
+    PictureView,
+    PredictionView,
+    ReviewView,
+    StudyView,
+)
 from portal.reports.pictures import PictureFile
 from portal.studies.reader_outlines import OutlineView
+from portal.studies.status import State
 from portal.web.present import outline_view, sign_view, size_lines, wording
-from worker.contract.report_content import (
+from worker.contract.contents.report_content import (
+    MARKS_MOST,
+    MarkKind,
+    MarkPart,
     OutlineBy,
     OutlinePart,
     PicturePart,
@@ -28,9 +40,10 @@ NOT_PRINTABLE: Final = (
     "Some characters of this report could not be printed: the machine that made it has no font for "
     "them. They stand as boxes; the record holds them."
 )
-_LABELS: Final = {OutlineBy.AI: "AI outline", OutlineBy.READER: "Reader’s outline"}
+LABELS: Final = {OutlineBy.AI: "AI outline", OutlineBy.READER: "Reader’s outline"}
 
 
+@speaking(DEFAULT)  # as its own texts are, whoever asks for it
 def compose(
     view: StudyView,
     files: Sequence[PictureFile],
@@ -117,13 +130,11 @@ def _addenda(view: StudyView) -> list[Section]:
 
 
 def _reader(view: StudyView, with_ai: bool) -> Section:
-    """What the review states that stands: the signed one, else the newest; and those beside it."""
-    if not view.reviews:
+    """What the review states that stands, and those beside it."""
+    newest = standing_review(view)
+    if newest is None:
         return Section(title="Reader’s finding", notes=["Not read by a radiologist yet."])
-    standing = view.state.standing
-    newest = next(
-        (one for one in view.reviews if one.review_id == standing.review_id), view.reviews[-1]
-    )
+    newest = standing_review(view) or view.reviews[-1]
     finding = wording.FINDINGS[newest.finding.value] if newest.finding else ""
     compared = wording.VERDICTS[newest.verdict.value] if with_ai else ""
     rows = [
@@ -140,8 +151,15 @@ def _reader(view: StudyView, with_ai: bool) -> Section:
         for one in reversed(view.reviews)
         if one is not newest
     ]
-    notes = [wording.SIZE_METHOD.replace(" (optional)", "")] if newest.size else []
+    notes = [str(wording.SIZE_METHOD_STATED)] if newest.size else []
     return Section(title="Reader’s finding", rows=_rows(rows), notes=[*notes, *earlier[:20]])
+
+
+def standing_review(view: StudyView) -> ReviewView | None:
+    """The review that stands: the signed one, else the newest; None of an exam that is not read."""
+    stands = view.state.standing.review_id
+    named = (one for one in view.reviews if one.review_id == stands)
+    return next(named, view.reviews[-1] if view.reviews else None)
 
 
 def _finding_of(finding: Any) -> str:
@@ -185,7 +203,7 @@ def _of_picture(picture: PictureView, title: str, view: StudyView) -> Section:
     retracted = bool(state.result and state.result.retracted)
     label = wording.status_label(state.state, band, retracted=retracted)
     if prediction is None:
-        return Section(title=title, rows=_rows([("Result", label.title)]), notes=_why(picture))
+        return Section(title=title, rows=_rows([("Result", label.title)]), notes=why(picture))
     measured = prediction.measurements or {}
     facts = view.facts if picture is view.picture else None
     spacing, problem = size_lines.spacing(facts or {}, measured)
@@ -202,7 +220,7 @@ def _of_picture(picture: PictureView, title: str, view: StudyView) -> Section:
         ("Probability", wording.probability(probability)),
         ("What it means", _bands(prediction)),
         *_measures(measured),
-        ("Picture", wording.QUALITY[prediction.result.quality.value].removeprefix("Picture: ")),
+        ("Picture", str(wording.QUALITY_WITHIN[prediction.result.quality.value])),
         ("Computed", _time(prediction.created)),
     ]
     notes = [
@@ -222,8 +240,10 @@ def _bands(prediction: PredictionView) -> str:
     )
 
 
-def _why(picture: PictureView) -> list[str]:
+def why(picture: PictureView) -> list[str]:
     """Why a picture has no result."""
+    if picture.state.state is State.SKIPPED:
+        return [f"Kept without analysis by a rule of the team: {picture.state.skipped_for}"]
     if picture.state.is_settled:
         return [wording.failure(picture.state.error_code)]
     return [wording.progress(picture.state.state, picture.state.waiting_for) or "No result yet."]
@@ -279,8 +299,11 @@ def _outline(view: StudyView, picture: PictureView, one: OutlineView, with_ai: b
 
 def _picture(view: StudyView, file: PictureFile) -> PicturePart:
     picture = next(one for one in view.pictures if one.instance_id == file.instance_id)
-    drawn = ", ".join(_LABELS[one.by] for one in file.outlines)
+    drawn = ", ".join(LABELS[one.by] for one in file.outlines)
     title = _named(view, picture)
+    marks = _marks(view, picture)
+    if marks:
+        drawn = ", ".join(filter(None, (drawn, f"{len(marks)} drawn by the reader")))
     return PicturePart(
         title=title[:1].upper() + title[1:],
         caption=f"{file.columns} × {file.rows} pixels, shown smaller, through its first window. "
@@ -293,14 +316,40 @@ def _picture(view: StudyView, file: PictureFile) -> PicturePart:
             OutlinePart(
                 by=one.by,
                 form=one.form,
-                label=_LABELS[one.by],
+                label=LABELS[one.by],
                 rows=one.rows,
                 columns=one.columns,
                 bytes=len(one.data),
             )
             for one in file.outlines
         ],
+        marks=marks,
     )
+
+
+def _marks(view: StudyView, picture: PictureView) -> list[MarkPart]:
+    """The rulers and arrows of the review that stands, with their lengths and texts."""
+    review = standing_review(view)
+    if review is None:
+        return []
+    measured = (picture.prediction.measurements if picture.prediction else None) or {}
+    facts = view.facts if picture.instance_id == view.picture.instance_id else None
+    spacing, _ = size_lines.spacing(facts or {}, measured)
+    return [
+        MarkPart(kind=MarkKind(one.kind), line=one.line, label=_mark_label(one, spacing))
+        for one in review.annotations.get(picture.instance_id, ())[:MARKS_MOST]
+    ]
+
+
+def _mark_label(one: Annotation, spacing: dict[str, Any] | None) -> str:
+    """'arrow: apex', 'ruler: 34.1 mm (detector)', 'ruler: 210 px'."""
+    if one.kind == "arrow":
+        return f"arrow: {one.text}" if one.text else "arrow"
+    x0, y0, x1, y1 = one.line
+    if spacing is None:
+        return f"ruler: {math.hypot(x1 - x0, y1 - y0):.0f} px"
+    length = math.hypot((x1 - x0) * spacing["column_mm"], (y1 - y0) * spacing["row_mm"])
+    return f"ruler: {length:.1f} mm ({spacing['source']})"
 
 
 def _named(view: StudyView, picture: PictureView) -> str:

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 from portal.access import Actor, Permission
+from portal.languages import _, lazy
 from portal.reading.case_records import ReviewView, StudyView
 from portal.studies.second_reads.progress import SecondReadView
 from portal.web.present import review_view, wording
 from portal.web.present.review_view import ReviewLine
 
-_READERS = ("First reader", "Second reader", "Third reader")
-_ASK = "Another reader of your team reads the case without seeing your finding or the AI result."
+_READERS = (lazy("First reader"), lazy("Second reader"), lazy("Third reader"))
+_ASK = lazy(
+    "Another reader of your team reads the case without seeing your finding or the AI result."
+)
 
 
 @dataclass(frozen=True)
@@ -43,31 +46,43 @@ def panel(view: StudyView, actor: Actor) -> SecondReadPanel:
     return SecondReadPanel(
         note=_note(found, counted),
         lines=list(zip(_READERS, lines, strict=False)),
-        dice="" if found.outline_dice is None else f"{found.outline_dice:.2f}",
+        dice="" if found.outline_dice is None else wording.fixed(found.outline_dice, 2),
         is_blind=found.step == "blind",
-        badge="Second read" if found.step == "blind" else "Third read" if found.may_decide else "",
+        badge=_badge(found),
     )
+
+
+def _badge(found: SecondReadView) -> str:
+    if found.step == "blind":
+        return _("Second read")
+    return _("Third read") if found.may_decide else ""
 
 
 def _note(found: SecondReadView, counted: list[ReviewView]) -> str:
     match found.step:
         case "blind":
-            return (
+            return _(
                 "This case waits for a second reader. Until you have stated your finding you see "
                 "neither the first reader’s nor the AI result."
             )
+        case "waiting" if found.is_drawn:
+            return _("The case waits for a second reader (drawn by chance).")
+        case "waiting" if found.asked_by:
+            return _(
+                "The case waits for a second reader (asked for by %(name)s).", name=found.asked_by
+            )
         case "waiting":
-            why = "drawn by chance" if found.is_drawn else f"asked for by {found.asked_by}"
-            return f"The case waits for a second reader ({why})."
+            return _("The case waits for a second reader.")
+        case "disagreed" if found.may_decide:
+            return _("The findings of the two readers differ: yours decides.")
         case "disagreed":
-            who = "yours decides" if found.may_decide else "a third reader decides"
-            return f"The findings of the two readers differ: {who}."
+            return _("The findings of the two readers differ: a third reader decides.")
         case "agreed":
-            return f"Two readers agree: {_finding(counted)}."
+            return _("Two readers agree: %(finding)s.", finding=_finding(counted))
         case "decided":
-            return f"The third reader decided: {_finding(counted)}."
+            return _("The third reader decided: %(finding)s.", finding=_finding(counted))
 
 
 def _finding(counted: list[ReviewView]) -> str:
     finding = counted[-1].finding if counted else None
-    return wording.FINDINGS[finding.value].lower() if finding else "not stated"
+    return str(wording.FINDINGS_WITHIN[finding.value]) if finding else _("not stated")

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from portal.access import Actor
+from portal.languages import _, ngettext, pgettext
 from portal.models import View
 from portal.reading.viewer_preferences import Preferences
 from portal.reading.viewing.beside import Beside, Choice
@@ -22,13 +23,14 @@ def page(found: Beside, actor: Actor, preferences: Preferences) -> dict[str, Any
     shown, view = found.shown, found.view
     if shown is None or view is None:
         return {"viewer": None, "label": None, "choices": _choices(found)}
-    case = case_view.case_page(view, actor, preferences, [])
+    case = case_view.case_page(view, actor, preferences)
     viewer = case.viewer | {"preferencesUrl": None, "annotationsUrl": None}
     viewer["outline"] = viewer["outline"] | {"mayEdit": False}
     return {
         "viewer": viewer,
         "label": {
             "kind": _kind(shown),
+            "same": shown.is_same_exam,
             "when": interval(shown),
             "details": [part for part in (_details(shown), case.names_another) if part],
         },
@@ -40,42 +42,48 @@ def page(found: Beside, actor: Actor, preferences: Preferences) -> dict[str, Any
 def interval(choice: Choice) -> str:
     """'1 year 6 months before', '3 days later'; what is known where a header states no time."""
     if choice.is_same_exam:
-        return "same exam"
+        return _("same exam")
     if choice.seconds is None:
-        return "interval not known"
-    return f"{_length(abs(choice.seconds))} {'before' if choice.seconds >= 0 else 'later'}"
+        return _("interval not known")
+    length = _length(abs(choice.seconds))
+    if choice.seconds >= 0:
+        return _("%(interval)s before", interval=length)
+    return _("%(interval)s later", interval=length)
 
 
 def _length(seconds: int) -> str:
     if seconds < _HOUR:
-        return _count(seconds // _MINUTE, "minute")
+        return ngettext("%(num)s minute", "%(num)s minutes", seconds // _MINUTE)
     if seconds < 2 * _DAY:
-        return _count(seconds // _HOUR, "hour")
+        return ngettext("%(num)s hour", "%(num)s hours", seconds // _HOUR)
     days = seconds // _DAY
     if days < 60:
-        return _count(days, "day")
+        return ngettext("%(num)s day", "%(num)s days", days)
     months = round(days / _MONTH)
     if months < 12:
-        return _count(months, "month")
+        return _months(months)
     years, rest = divmod(months, 12)
-    return _count(years, "year") + (f" {_count(rest, 'month')}" if rest else "")
+    parts = [ngettext("%(num)s year", "%(num)s years", years), _months(rest) if rest else ""]
+    return " ".join(filter(None, parts))
 
 
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+def _months(count: int) -> str:
+    return ngettext("%(num)s month", "%(num)s months", count)
 
 
 def _kind(choice: Choice) -> str:
     if choice.is_same_exam:
-        return "Other picture"
-    return "Later exam" if choice.seconds is not None and choice.seconds < 0 else "Prior"
+        return _("Other picture")
+    if choice.seconds is not None and choice.seconds < 0:
+        return _("Later exam")
+    return pgettext("exam", "Prior")
 
 
 def _details(choice: Choice) -> str:
     parts = [
         choice.exam_date,
         choice.view.value if choice.view is not View.UNKNOWN else "",
-        f"picture {choice.number}" if choice.number else "",
+        _("picture %(number)s", number=choice.number) if choice.number else "",
         "" if choice.is_same_exam else choice.case_number,
     ]
     return " · ".join(part for part in parts if part)

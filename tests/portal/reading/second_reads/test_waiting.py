@@ -2,10 +2,13 @@
 
 from uuid import UUID
 
+import pytest
+
 from portal.access import Actor
 from portal.models import TeamChoices
 from portal.reading.lists import claims
 from portal.reading.second_reads import waiting
+from tests.portal.reading.lists.test_around_damage import damage
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.second_reads.readers import ask, colleague, second_read, state
@@ -67,3 +70,17 @@ def test_the_team_s_share_of_exams_is_drawn_when_the_first_finding_is_stated(
     state(clinic, clinic.mate, study_id, "right", after(minutes=1))
     assert second_read(clinic, study_id).id == row.id
     assert lists(clinic, colleague(clinic, "second")) == ([study_id], [])
+
+
+def test_the_next_one_is_found_where_another_that_waits_cannot_be_read(clinic: Clinic) -> None:
+    if clinic.core.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL reads a table of few rows whole")
+    second = colleague(clinic, "second")
+    damaged = asked(clinic, 0)
+    for number in range(12):
+        clinic.submit(PatientID=f"P-{number}", now=after(minutes=number))
+    early, late = asked(clinic, 20), asked(clinic, 21)
+    damage(clinic, damaged)
+    with clinic.session as session:
+        assert waiting.following(session, second, early, NOW) == late
+        assert waiting.following(session, second, late, NOW) == early

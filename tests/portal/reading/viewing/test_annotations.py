@@ -47,14 +47,65 @@ def picture_of(clinic: Clinic, study_id: UUID) -> UUID:
 
 def save(clinic: Clinic, study_id: UUID, sent: Any, actor: Any = None, **other: UUID) -> None:
     picture = other.get("picture") or picture_of(clinic, study_id)
+    actor = actor or clinic.mate
     with clinic.session as session:
-        drafts.save(session, clinic.vault, actor or clinic.mate, study_id, picture, sent, NOW)
+        after = drafts.draft_of(session, clinic.vault, actor, picture).version
+    versions = (after, uuid4().hex if sent else "")
+    with clinic.session as session:
+        drafts.save(session, clinic.vault, actor, study_id, picture, sent, versions, NOW)
 
 
 def read(clinic: Clinic, study_id: UUID, actor: Any = None) -> list[Annotation]:
+    return list(draft_of(clinic, study_id, actor).annotations)
+
+
+def draft_of(clinic: Clinic, study_id: UUID, actor: Any = None) -> drafts.Draft:
     picture = picture_of(clinic, study_id)
     with clinic.session as session:
         return drafts.draft_of(session, clinic.vault, actor or clinic.mate, picture)
+
+
+def save_after(clinic: Clinic, study_id: UUID, sent: Any, after: Any, version: Any) -> None:
+    """As a page saves that had the draft of `after`."""
+    with clinic.session as session:
+        picture = session.scalars(select(Instance.id).where(Instance.study_id == study_id)).one()
+        drafts.save(
+            *(session, clinic.vault, clinic.mate, study_id, picture, sent, (after, version), NOW)
+        )
+
+
+FIRST, SECOND, THIRD = ("a" * 32, "b" * 32, "c" * 32)
+
+
+def test_what_another_window_has_stored_is_not_overwritten(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    save_after(clinic, study_id, [RULER], "", FIRST)
+    # A second window, which was opened before that, and one that has not seen the next one.
+    for known in ("", SECOND):
+        with pytest.raises(drafts.Changed, match="another window") as refused:
+            save_after(clinic, study_id, [ARROW], known, THIRD)
+        assert refused.value.draft == drafts.Draft(READ[:1], FIRST)
+    with pytest.raises(drafts.Changed):
+        save_after(clinic, study_id, [], "", "")
+    assert draft_of(clinic, study_id) == drafts.Draft(READ[:1], FIRST)
+    save_after(clinic, study_id, [RULER, ARROW], FIRST, SECOND)
+    save_after(clinic, study_id, [RULER, ARROW], FIRST, SECOND)  # sent again
+    assert draft_of(clinic, study_id) == drafts.Draft(READ, SECOND)
+    save_after(clinic, study_id, [], SECOND, "")
+    with pytest.raises(drafts.Changed) as refused:
+        save_after(clinic, study_id, [RULER], SECOND, THIRD)
+    assert refused.value.draft == drafts.NO_DRAFT
+    save_after(clinic, study_id, [RULER], "", THIRD)
+    assert draft_of(clinic, study_id) == drafts.Draft(READ[:1], THIRD)
+
+
+@pytest.mark.parametrize("wrong", [None, 1, "x", "A" * 32, "a" * 31, "a" * 33, ["a"], "٣" * 32])
+def test_a_save_without_versions_is_refused(clinic: Clinic, wrong: Any) -> None:
+    study_id = clinic.done()
+    for known, version in ((wrong, FIRST), ("", wrong), ("", "")):
+        with pytest.raises(Invalid, match="Reload the page"):
+            save_after(clinic, study_id, [RULER], known, version)
+    assert draft_of(clinic, study_id) == drafts.NO_DRAFT
 
 
 def test_a_draft_comes_back_to_its_reader_alone(clinic: Clinic) -> None:
@@ -105,7 +156,7 @@ def _other(clinic: Clinic) -> dict[str, str]:
     [
         *(None, {}, "x", [1], [[1, 2, 3, 4]], [RULER] * 51, [{"kind": "ruler"}]),
         *([RULER | {"line": line}] for line in ([1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, True], 1)),
-        *([RULER | {"line": [0, 0, 0, far]}] for far in (math.nan, math.inf, 1e9)),
+        *([RULER | {"line": [0, 0, 0, far]}] for far in (math.nan, math.inf, 1e9, 10**400)),
         *([RULER | {"text": "x"}], [ARROW | {"text": 1}], [ARROW | {"kind": "circle"}]),
         [ARROW | {"text": "x" * 81}],
     ],

@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from portal.access import Actor
+from portal.critical import case_view
 from portal.errors import Conflict
 from portal.governance.joins import join
 from portal.reading.case import open_study
@@ -12,6 +13,7 @@ from portal.studies.second_reads import blindness
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.outlines.pages import Page, drawn
+from tests.support.pictures import dicom
 from tests.support.second_reads.readers import ask, colleague, is_blind, second_read, state
 
 
@@ -89,3 +91,25 @@ def test_exams_that_are_joined_keep_their_second_reads(clinic: Clinic) -> None:
         assert blindness.of(session, [other]).exams == {}  # which is not an exam any more
     state(clinic, second, one, "right", after(minutes=1))
     assert second_read(clinic, other).consensus == "right"
+
+
+def test_a_later_exam_of_the_patient_does_not_name_the_finding_of_the_first_reader(
+    clinic: Clinic,
+) -> None:
+    second = colleague(clinic, "second")
+    earlier, later = (
+        clinic.submit(dicom(PatientID="SAME", StudyTime=time)).study_id
+        for time in ("070000", "080000")
+    )
+    for study_id in (earlier, later):
+        clinic.segment(clinic.render(study_id))
+    state(clinic, clinic.mate, earlier, "right")
+    ask(clinic, clinic.mate, earlier)
+
+    def named(actor: Actor) -> bool:
+        with clinic.session as session:
+            return case_view.of_case(session, clinic.vault, actor, later).earlier is not None
+
+    assert (named(clinic.mate), named(second)) == (True, False)
+    state(clinic, second, earlier, "right", after(minutes=1))
+    assert named(second)

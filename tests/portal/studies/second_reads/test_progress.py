@@ -7,9 +7,10 @@ from sqlalchemy import select
 
 from portal.access import Actor, Denied
 from portal.audit import verification
+from portal.critical import findings as critical_findings
 from portal.errors import Conflict
-from portal.models import AuditEvent, Finding, Review, SecondRead, Stratum, Study
-from portal.reading.case import open_study
+from portal.models import AuditEvent, CriticalState, Finding, Review, SecondRead, Stratum, Study
+from portal.reading.case import open_study, study_state
 from portal.studies.second_reads import progress
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
@@ -75,6 +76,29 @@ def test_where_the_findings_differ_a_third_reader_decides(
     row = second_read(clinic, study_id)
     assert (row.third_review_id, row.consensus) == (decision.id, "left")
     assert steps(clinic, study_id, clinic.mate, second, third) == ["decided"] * 3
+
+
+def test_a_second_readers_unsigned_finding_stands_only_once_the_second_read_has_ended(
+    clinic: Clinic, second: Actor, third: Actor
+) -> None:
+    study_id = clinic.done()
+    state(clinic, clinic.mate, study_id, "right")
+    ask(clinic, clinic.mate, study_id)
+
+    def standing(person: Actor) -> tuple[object, str]:
+        with clinic.session as session:
+            found = study_state(session, person, study_id)
+        assert found.finding is found.standing.finding
+        return found.finding, found.standing.author
+
+    everybody = (clinic.mate, clinic.owner, second, third)
+    state(clinic, second, study_id, "none", after(minutes=1))
+    assert {standing(person) for person in everybody} == {("right", "Test mate")}
+    state(clinic, clinic.mate, study_id, "left", after(minutes=2))  # corrects themselves
+    state(clinic, second, study_id, "unsure", after(minutes=3))
+    assert {standing(person) for person in everybody} == {("left", "Test mate")}
+    state(clinic, third, study_id, "both", after(minutes=4))
+    assert {standing(person) for person in everybody} == {("both", "Test third")}
 
 
 def test_a_first_reader_who_corrects_themselves_meanwhile_is_compared_as_they_see_it_now(
@@ -155,3 +179,36 @@ def test_the_database_takes_no_row_that_is_neither_drawn_nor_asked_for(clinic: C
         )
         with pytest.raises(Exception, match=r"(?i)check"):
             session.flush()
+
+
+@pytest.mark.parametrize(
+    ("stated", "marked", "expected"),
+    [
+        ("none", None, ["right"]),
+        ("right", False, ["right"]),
+        ("left", False, ["right"]),
+        ("left", None, ["right", "left"]),
+        ("left", True, ["right", "left"]),
+    ],
+)
+def test_a_blind_second_reader_ends_no_critical_finding_that_they_have_not_seen(
+    clinic: Clinic,
+    second: Actor,
+    third: Actor,
+    stated: str,
+    marked: bool | None,
+    expected: list[str],
+) -> None:
+    study_id = clinic.done()
+    state(clinic, clinic.mate, study_id, "right")
+    ask(clinic, clinic.mate, study_id)
+    state(clinic, second, study_id, stated, after(minutes=1), critical=marked)
+
+    def is_open() -> list[str]:
+        with clinic.session as session:
+            rows = critical_findings.of_exam(session, study_id)
+            return [row.finding.value for row in rows if row.state is CriticalState.OPEN]
+
+    assert is_open() == expected
+    state(clinic, third, study_id, "left", after(minutes=2))  # who has seen both
+    assert is_open() == ["left"]

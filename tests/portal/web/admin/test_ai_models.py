@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
@@ -129,6 +129,30 @@ def test_an_odd_card_breaks_no_page(
     model_id = add(app, clock, **odd)
     assert client.get(f"/admin/models/{model_id}").status_code == 200
     assert client.get("/admin/models").status_code == 200
+
+
+def test_a_card_from_before_with_a_number_of_hundreds_of_digits_is_shown_without_it(
+    app: Flask, client: FlaskClient, clock: Clock
+) -> None:
+    model_id = add(app, clock)
+    with app.app_context():
+        row = db.session.get_one(ModelVersion, UUID(str(model_id)))
+        row.card = card(
+            metrics={
+                "auc": {"value": 0.9, "low": 0.85, "high": 0.94, "n": 10**400},
+                "ece": {"value": 10**400},
+            },
+            thresholds={"mask": 10**400, "island_px_min": 10**400},
+        )
+        db.session.commit()
+    for path in (f"/admin/models/{model_id}", "/admin/models", f"/models/{model_id}"):
+        person = make_person(app, Role.READER)
+        answer = (sign_in(app, person) if path.startswith("/models") else client).get(path)
+        assert answer.status_code == 200
+        assert "0.850 – 0.940" in answer.text
+        assert "00000000" not in answer.text
+    answer = send(client, f"/admin/models/{model_id}/promote", operating_point="balanced")
+    assert answer.status_code == 409
 
 
 def test_promote_choose_a_point_and_roll_back(

@@ -5,9 +5,10 @@ import re
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from benchmarks.portal import boards
-from portal.models import Role, Study, db
+from portal.models import PerformanceMonth, Role, Study, Team, TeamChoices, User, db
 from portal.performance import summaries, tables
 from tests.support.core import NOW, Core
 from tests.support.people import Person
@@ -15,7 +16,10 @@ from tests.support.portal_app import analyse, make_person, make_study, post, sig
 from tests.support.queries.damaged_pages import overwrite_pages
 
 PAGE = "/admin/performance"
-FILES = [f"{PAGE}/table.csv?table={name}" for name in tables.NAMES]
+FILES = [
+    *(f"{PAGE}/table.csv?table={name}" for name in tables.NAMES),
+    f"{PAGE}/readers.json",
+]
 # Who sees the board, and who sees own numbers under History.
 ACCESS = {
     Role.TECHNOLOGIST: (404, False),
@@ -105,8 +109,7 @@ def test_what_nobody_measured_is_called_that(many: Flask, admin_client: FlaskCli
     text = admin_client.get(PAGE).text
     for name in (
         r"Sensitivity \(by blind second reads\)",
-        "Readers’ kappa, both blind to the AI",
-        "Readers’ kappa, the first saw the AI",
+        "Readers’ kappa, both blind",
     ):
         assert re.search(rf'<dt>{name}</dt><dd[^>]*><span class="faint">—<', text)
 
@@ -128,12 +131,75 @@ def test_the_page_shows_the_numbers_with_intervals_plots_and_definitions(
     text = admin_client.get(f"{PAGE}?from=2024-04&to=2026-03").text
     assert ">measured 1</option>" in text
     assert re.search(r"<strong>\d+\.\d %</strong> <span[^>]*>\d+\.\d–\d+\.\d % · \d+ of \d+", text)
-    # No month has ten alarms that were judged: their plot is left out, and only that one.
+    # No month has ten alarms that were judged: their plot is left out. So are those of four steps
+    # of the turnaround, because nobody has opened or signed one of these exams.
     assert text.count('role="img"') == text.count("<desc ") == 6
-    assert text.count("No month has enough exams yet.") == 1
-    for term in ("Alarm", "First verdict", "Model version", "Small groups", "Interval"):
+    assert text.count("No month has enough exams yet.") == 5
+    for term in ("Alarm", "Reference verdict", "Model version", "Small groups", "Interval"):
         assert f"<dt>{term}</dt>" in text
     assert "style=" not in text.split("<main", 1)[1]
+
+
+def add_readers(app: Flask, team: str) -> list[str]:
+    """Readers of a team, of whom the summary of the running month has numbers; their names."""
+    names = ["Test <Alpha>", "Test Beta", "Test Gamma"]
+    people = [make_person(app, Role.READER, name=name, team=team) for name in names]
+    compute(app)
+    with app.app_context():
+        row = db.session.scalars(
+            select(PerformanceMonth).where(
+                PerformanceMonth.month == "2026-03", PerformanceMonth.model_id.is_(None)
+            )
+        ).one()
+        numbers = [
+            [one.id.hex, [[30 + at, 40]], [[0.71 + at / 10, 12]]] for at, one in enumerate(people)
+        ]
+        row.content = row.content | {"by_reader": numbers}
+        db.session.commit()
+    return names
+
+
+def test_readers_are_shown_without_names_until_their_team_has_set_it(
+    app: Flask, admin_client: FlaskClient
+) -> None:
+    names = add_readers(app, "Named")
+    text = admin_client.get(PAGE).text
+    assert "<td>Reader A</td>" in text
+    assert "0.71" in text
+    assert "20–49" in text
+    assert not any(name in text for name in ("Alpha", *names[1:]))
+    document = admin_client.get(f"{PAGE}/readers.json").json
+    assert document is not None
+    assert [one["name"] for one in document["readers"]] == [None] * 3
+    with app.app_context():
+        team = db.session.scalars(select(Team.id).where(Team.name == "Named")).one()
+        db.session.add(TeamChoices(team_id=team, names_on_board=True))
+        db.session.commit()
+    text = admin_client.get(PAGE).text
+    assert "<td>1: <bdi>Test &lt;Alpha&gt;</bdi></td>" in text
+    assert "Reader A" not in text
+    assert "Test Beta" in admin_client.get(FILES[-2]).text
+    document = admin_client.get(f"{PAGE}/readers.json").json
+    assert document is not None
+    assert [one["name"] for one in document["readers"]] == names
+
+
+def test_a_reader_is_informed_that_admins_see_the_name(
+    app: Flask, technologist: Person, reader: Person
+) -> None:
+    study = make_study(app, technologist)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    sent = {"finding": "right", "seen": "done", "after": ""}
+    assert post(client, f"/studies/{study}/reviews", sent).status_code == 303
+    assert "of all readers without names" in client.get("/history").text
+    with app.app_context():
+        team = db.session.get_one(User, reader.id).team_id
+        db.session.add(TeamChoices(team_id=team, names_on_board=True))
+        db.session.commit()
+    text = client.get("/history").text
+    assert "reading time with your name" in text
+    assert OWN not in text
 
 
 @pytest.mark.parametrize(

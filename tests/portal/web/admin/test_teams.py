@@ -56,6 +56,7 @@ EFFECTS = [
     ("age_min", "0", "every age get a result"),
     ("old_exam_hours", "1", "more than 1 hour before it arrives"),
     ("old_exam_hours", "1000", "more than 1,000 hours before it arrives"),
+    ("names_on_board", "yes", "with their name, also of earlier months"),
 ]
 
 

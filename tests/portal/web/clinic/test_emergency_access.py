@@ -1,5 +1,6 @@
 """Emergency access in the pages: the form, the banner over the case, the auditor's alarm."""
 
+import re
 from uuid import UUID, uuid4
 
 import pytest
@@ -113,6 +114,7 @@ def test_the_auditor_finds_the_alarm_and_ends_it(
     assert "1 not seen yet" in page
     assert page.count(EXPLANATION) == 2  # beside the alarm and in the list of what stands open
     assert "CANARY" not in page
+    assert re.search(r"until: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", page)  # as the other times
     with app.app_context():
         grant = db.session().query(BreakGlass.id).scalar()
     assert post(client, f"/emergency/{grant}/end").location == "/audit"

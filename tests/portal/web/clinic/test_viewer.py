@@ -37,12 +37,34 @@ def test_another_browser_of_the_same_reader_looks_the_same(app: Flask, reader: P
     assert first["preferences"]["mode"] == "outline"
     assert send(here, first["preferencesUrl"], CHOICE) == 204
     drawn = [{"kind": "arrow", "line": [1, 2, 3, 4], "text": "border"}]
-    body = {"picture": first["picture"], "annotations": drawn}
+    body = {"picture": first["picture"], "annotations": drawn, "after": "", "version": "a" * 32}
     assert send(here, first["annotationsUrl"], body) == 204
     seen = viewer_of(there, study)
     links = {"beside": True, "link_place": True, "link_window": False}
     assert seen["preferences"] == CHOICE | {"brush_mm": 8.0, "brush_px": 40} | links
     assert seen["annotations"] == drawn
+    assert (first["annotationsVersion"], seen["annotationsVersion"]) == ("", "a" * 32)
+
+
+def test_a_window_that_has_not_seen_what_another_one_stored_gets_it(
+    app: Flask, reader: Person
+) -> None:
+    study = make_study(app, reader)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    viewer = viewer_of(client, study)
+    rulers = [{"kind": "ruler", "line": [1, 2, 3, at], "text": ""} for at in (4, 5)]
+    body = {"picture": viewer["picture"], "annotations": rulers[:1], "after": ""}
+    assert send(client, viewer["annotationsUrl"], body | {"version": "a" * 32}) == 204
+    other = body | {"annotations": rulers[1:], "version": "b" * 32}
+    headers = {"X-CSRFToken": csrf_of(client), "Accept": "application/json"}
+    answer = client.post(viewer["annotationsUrl"], json=other, headers=headers)
+    assert answer.status_code == 409
+    assert answer.json is not None
+    assert (answer.json["code"], answer.json["version"]) == ("drawn_elsewhere", "a" * 32)
+    assert answer.json["annotations"] == rulers[:1]
+    assert "another window" in answer.json["detail"]
+    assert viewer_of(client, study)["annotations"] == rulers[:1]
 
 
 def test_what_hangs_beside_is_remembered(app: Flask, reader: Person) -> None:

@@ -48,4 +48,4 @@ def test_sides_are_marked_only_where_a_picture_can_have_them(
         clinic.segment(segmenting, **predicted)
     with clinic.session as session:
         view = case.open_study(session, clinic.vault, clinic.mate, study_id, NOW)
-    assert case_view.case_page(view, clinic.mate, Preferences(), []).viewer["leftSide"] == side
+    assert case_view.case_page(view, clinic.mate, Preferences()).viewer["leftSide"] == side

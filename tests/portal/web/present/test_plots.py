@@ -73,3 +73,34 @@ def test_names_of_months_leave_each_other_room(months: int) -> None:
 )
 def test_a_duration_has_the_unit_that_fits(seconds: float, text: str) -> None:
     assert plots.duration(seconds) == text
+
+
+def test_a_histogram_has_a_column_for_each_part_and_one_outline_over_them() -> None:
+    drawn = plots.histogram([(0.0, 0.5, 0.4, 0.1), (0.5, 1.0, 0.6, 0.9)])
+    (x, y, width, height), (second, top, _width, _height) = drawn.columns
+    assert x + width == second
+    assert y + height == top + _height == 138
+    assert height * 9 == pytest.approx(_height, abs=1)
+    points = [tuple(map(float, point.split(","))) for point in drawn.outline.split()]
+    assert points[0][1] == points[-1][1] == 138, "it ends on the axis"
+    assert [at for at, _level in points] == sorted(at for at, _level in points)
+    assert drawn.y_ticks[-1].text == "100 %"
+
+
+def test_numbers_over_time_fit_their_scale_and_alarms_are_triangles() -> None:
+    values = [("11-28", 0.02, "a", False), ("11-29", 0.09, "b", False), ("11-30", 7.0, "c", True)]
+    drawn = plots.over_time(values, (0.1, 1.0, 5.0))
+    assert [mark.shape for mark in drawn.marks] == ["dot", "dot", "triangle"]
+    assert drawn.marks[2].y == drawn.y_ticks[-1].at, "what is beyond the scale stands at its end"
+    assert drawn.y_ticks[-1].text == "5"
+    assert max(tick.at for tick in drawn.x_ticks) <= plots.WIDTH - 18
+    assert plots.over_time(values[:2], (0.1, 1.0), unit=" %").y_ticks[-1].text == "10 %"
+
+
+def test_names_stand_at_every_mark_where_there_is_room() -> None:
+    values = [(name, 0.5, name, False) for name in "ABCDEFGH"]
+    few = plots.over_time(values, (1.0,)).x_ticks
+    assert [one.text for one in few] == list("BDFH")
+    every = plots.over_time(values, (1.0,), names_most=20)
+    assert [one.text for one in every.x_ticks] == list("ABCDEFGH")
+    assert [one.at for one in every.x_ticks[:-1]] == [one.x for one in every.marks[:-1]]

@@ -126,3 +126,15 @@ def test_sizes_are_shown_with_what_was_measured_of_their_reliability() -> None:
     assert "of its 59 indices 9 lie more than 15 points off" in measured
     assert "were chosen on the pictures that they were measured on" in size_lines.METHOD
     assert "Of 59 indices of the model’s own outlines, 9 (15 %)" in size_lines.METHOD
+
+
+def test_the_four_ends_of_an_exam_differ_in_text_and_in_shape_or_tone() -> None:
+    ends = [
+        wording.status_label("done", "none_found"),
+        wording.status_label("skipped", None),
+        wording.status_label("no_result", None),
+        wording.status_label("failed", None),
+    ]
+    assert len({label.title for label in ends}) == 4
+    assert len({label.short for label in ends}) == 4
+    assert len({(label.tone, label.shape) for label in ends}) == 4

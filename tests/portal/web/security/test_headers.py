@@ -231,6 +231,7 @@ def test_without_redis_the_portal_is_ready_but_degraded(client: FlaskClient) -> 
             "redis": "away",
             "clock": "ok",
             "scheduler": "silent",  # none runs beside this test
+            "dicom": "ok",
             "jobs": "ok",
             "integrity": "ok",
         },

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from portal.accounts import api_tokens, break_glass, invitations, people, sessions
 from portal.ai_models import registry
+from portal.dicom_network import nodes
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
 from portal.web.security import guard
@@ -54,6 +55,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "auth.start": EVERYBODY,
     "account.account": EVERYBODY,
     "account.password": EVERYBODY,
+    "account.language": EVERYBODY,
     "account.recovery_codes": EVERYBODY,
     "account.end_session": EVERYBODY,
     "account.end_others": EVERYBODY,
@@ -84,14 +86,31 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.rename": {"admin"},
     "notifications.page": {"admin"},
     "notifications.retry": set(),  # there is none; test_outbox has one
+    "dicom.page": {"admin"},
+    "dicom.add": {"admin"},  # what they send has no AE title: 422, none is added
+    "dicom.change": {"admin"},  # likewise
+    "dicom.switch_off": {"admin"},
+    "dicom.switch_on": {"admin"},
+    "dicom.test": {"admin"},  # it has no host: nothing is called
     "sentences.page": {"admin"},
     "sentences.change": {"admin"},
+    "rules.page": {"admin"},
+    "rules.store": {"admin"},  # what they send has no name: 422, none is added
+    "rules.change": {"admin"},  # it names no button: 422
+    "rules.restore": {"admin"},  # of no version: 409
+    "rules.try_rules": {"admin"},
+    "rules.try_file": {"admin"},  # without a file: 422
     "rota.page": {"admin"},
     "rota.change": {"admin"},
     "teams.team_page": {"admin"},
     "teams.choose": {"admin"},
     "performance.page": {"admin"},
     "performance.table": {"admin"},
+    "performance.readers_document": {"admin"},
+    "drift.page": {"admin"},
+    "drift.check": {"admin"},  # it has no reference: nothing is queued
+    "drift.table": {"admin"},
+    "drift.document": {"admin"},
     "models.models_page": {"admin"},
     "models.model_page": {"admin"},
     "model_card.page": SENDERS,
@@ -120,6 +139,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "reading.state": OF_THE_CASE,
     "reading.blob": set(),  # none is ready: the picture of this study still waits
     "reading.review": {"reader"},
+    "reading.analyse_now": {"owner", "reader"},  # nothing waits for it
     "patient.page": {"reader"},
     "patient.compare": {"reader"},
     "patient.merge": {"reader"},
@@ -152,6 +172,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "report.make": {"reader"},
     "report.state": {"reader"},
     "report.pdf": set(),  # none is made yet
+    "report.make_objects": set(),
+    "report.dicom": set(),
     "reading.following": SENDERS,  # to the worklist, whether the case exists or not
     "worker_api.hello": "worker",
     "worker_api.claim": "worker",
@@ -168,6 +190,20 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "api.overlay": "token",
     "api.review": "token",
     "openapi.document": None,
+    "dicomweb_search.studies": "token",
+    "dicomweb_search.series": "token",
+    "dicomweb_search.instances": "token",
+    "dicomweb_search.series_of_study": "token",
+    "dicomweb_search.instances_of_study": "token",
+    "dicomweb_search.instances_of_series": "token",
+    "dicomweb_retrieval.study": "token",
+    "dicomweb_retrieval.series": "token",
+    "dicomweb_retrieval.instance": "token",
+    "dicomweb_retrieval.study_metadata": "token",
+    "dicomweb_retrieval.series_metadata": "token",
+    "dicomweb_retrieval.instance_metadata": "token",
+    "dicomweb_retrieval.frames": "token",
+    "dicomweb_retrieval.bulkdata": "token",
 }
 
 
@@ -235,6 +271,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         model = registry.add(
             session, {"name": "m", "version": "1", "sha256": "cd" * 32}, source="here", now=clock()
         )
+        team_id = person_of(made["owner"].id).team_id
+        stated = nodes.Described("n", "NODE", team_id, networks="10.0.0.1")
+        node = nodes.add(session, None, stated, clock())
         common: dict[str, object] = {
             "model_id": model.id,
             "study_id": study_id,
@@ -252,7 +291,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "kind": "preview",
             "merge_id": uuid4(),
             "notification_id": uuid4(),
+            "node_id": node.id,
             "name": "language",
+            **dict.fromkeys(("study_uid", "series_uid", "sop_uid"), "1.2.3"),
+            "numbers": "1",
+            "way": "7FE00010",
             "filename": "css/base.css",
         }
         arguments: dict[str, dict[str, object]] = {"*": common}

@@ -1,0 +1,212 @@
+"""`python -m portal dicom` and `dicom-listener`: the nodes of the DICOM network, and the process
+that takes what they send.
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ssl import SSLError
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.dicom_network import echo, listener, nodes, refusals
+from portal.errors import Conflict, Invalid
+from portal.governance import scheduler_signs
+from portal.models import DicomNode, Team
+from portal.operations.context import Failed, now, open_portal, print_line
+from portal.services import Services
+from portal.settings import Settings
+from portal.vault import Vault
+
+
+def dicom_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command and what it can do."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    show = actions.add_parser("nodes", help="list the nodes")
+    show.set_defaults(act=_list)
+    add = actions.add_parser("add-node", help="add a node: what it sends belongs to a team")
+    add.add_argument("ae_title", metavar="AE_TITLE")
+    _describing(add, is_new=True)
+    add.set_defaults(act=_add)
+    change = actions.add_parser("change-node", help="change what is stated of a node")
+    change.add_argument("ae_title", metavar="AE_TITLE")
+    _describing(change, is_new=False)
+    change.set_defaults(act=_change)
+    for name, text, on in (
+        ("switch-off-node", "refuse what a node sends from now on", False),
+        ("switch-on-node", "take it again", True),
+    ):
+        switch = actions.add_parser(name, help=text)
+        switch.add_argument("ae_title", metavar="AE_TITLE")
+        switch.set_defaults(act=_switch, on=on)
+    alive = actions.add_parser("alive", help="only tell whether a listener elsewhere works")
+    alive.set_defaults(act=_alive)
+    test = actions.add_parser("echo", help="call a node at its host and port")
+    test.add_argument("ae_title", metavar="AE_TITLE")
+    test.set_defaults(act=_echo)
+    refused = actions.add_parser("refused", help="list the data sets refused in thirty days")
+    refused.set_defaults(act=_refused)
+
+
+def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
+    parser.add_argument("--name", help="what people call it")
+    parser.add_argument("--team", required=is_new, help="the team that it belongs to")
+    parser.add_argument(
+        "--from",
+        dest="networks",
+        metavar="ADDRESSES",
+        help="where it may send from, as 10.1.2.0/24",
+    )
+    parser.add_argument("--sends", choices=("yes", "no"), help="whether it may send to us")
+    parser.add_argument("--receives", choices=("yes", "no"), help="whether we may send to it")
+    parser.add_argument("--host", help="where it is called; empty: nowhere")
+    parser.add_argument("--port", help="its port there")
+    parser.add_argument("--fingerprint", help="its TLS certificate's SHA-256; empty: without TLS")
+
+
+def _list(_chosen: argparse.Namespace) -> int:
+    with _opened() as (session, _vault, _settings):
+        found = nodes.nodes(session, None)
+        if not found:
+            print_line("No DICOM node was added yet.")
+        for node, team in found:
+            state = "off" if node.disabled_at else "on"
+            does = "/".join(
+                word for word, yes in (("sends", node.sends), ("receives", node.receives)) if yes
+            )
+            place = f"  at {node.host}:{node.port}" if node.host else ""
+            tls = "  TLS" if node.fingerprint else ""
+            print_line(
+                f"{node.ae_title:16}  {state:3}  {does or '-'}  {team}  "
+                f"from {', '.join(node.networks) or '-'}{place}{tls}  {node.name}"
+            )
+    return 0
+
+
+def _add(chosen: argparse.Namespace) -> int:
+    with _opened() as (session, _vault, _settings):
+        stated = nodes.Described(
+            name=chosen.name or chosen.ae_title,
+            ae_title=chosen.ae_title,
+            team_id=_team(session, chosen.team),
+            sends=chosen.sends != "no",
+            receives=chosen.receives == "yes",
+            networks=chosen.networks or "",
+            host=chosen.host or "",
+            port=chosen.port or "",
+            fingerprint=chosen.fingerprint or "",
+        )
+        nodes.add(session, None, stated, now())
+    print_line("The node is added.")
+    return 0
+
+
+def _change(chosen: argparse.Namespace) -> int:
+    with _opened() as (session, _vault, _settings):
+        node = _node(session, chosen.ae_title)
+        before = nodes.described(node)
+
+        def either(given: str | None, otherwise: str) -> str:
+            return otherwise if given is None else given
+
+        stated = nodes.Described(
+            name=either(chosen.name, before.name),
+            ae_title=before.ae_title,
+            team_id=before.team_id if chosen.team is None else _team(session, chosen.team),
+            sends=before.sends if chosen.sends is None else chosen.sends == "yes",
+            receives=before.receives if chosen.receives is None else chosen.receives == "yes",
+            networks=either(chosen.networks, before.networks),
+            host=either(chosen.host, before.host),
+            port=either(chosen.port, before.port if chosen.host != "" else ""),
+            fingerprint=either(chosen.fingerprint, before.fingerprint),
+        )
+        nodes.change(session, None, node.id, stated, now())
+    print_line("The node is changed.")
+    return 0
+
+
+def _switch(chosen: argparse.Namespace) -> int:
+    with _opened() as (session, _vault, _settings):
+        node = _node(session, chosen.ae_title)
+        nodes.switch(session, None, node.id, now(), on=chosen.on)
+    print_line(f"The node is switched {'on' if chosen.on else 'off'}.")
+    return 0
+
+
+def _echo(chosen: argparse.Namespace) -> int:
+    with _opened() as (session, _vault, settings):
+        result = echo.test(session, None, settings, _node(session, chosen.ae_title).id)
+    if result != "answers":
+        raise Failed(str(echo.RESULTS[result]))
+    print_line(str(echo.RESULTS[result]))
+    return 0
+
+
+def _alive(_chosen: argparse.Namespace) -> int:
+    with open_portal(Settings.from_env(), linking=False, statement_seconds=5) as (session, _v, _e):
+        if not scheduler_signs.dicom_works(session):
+            raise Failed("No DICOM listener has given a sign for a minute.")
+    print_line("The DICOM listener works.")
+    return 0
+
+
+def _refused(_chosen: argparse.Namespace) -> int:
+    with _opened() as (session, vault, _settings):
+        found = refusals.newest(session, vault, None, now())
+        if not found:
+            print_line("Nothing was refused in the last thirty days.")
+        for one in found:
+            print_line(
+                f"{one.created:%Y-%m-%d %H:%M}  {one.status:04X}  {one.code}  {one.size} bytes  "
+                f"{one.node}  {one.sop_uid}"
+            )
+    return 0
+
+
+def listen(_chosen: argparse.Namespace) -> int:
+    """Take what DICOM nodes send, until SIGTERM."""
+    settings = Settings.from_env()
+    if settings.dicom is None:
+        raise Failed("Set PLEURA_DICOM_PORT, such as 11112.")
+    with open_portal(settings, linking=False, statement_seconds=listener.STATEMENT_SECONDS) as (
+        _session,
+        _vault,
+        engine,
+    ):
+        services = Services.open(settings)
+        try:
+            listener.run(services, engine, settings.dicom)
+        except SSLError:
+            raise Failed("The TLS certificate, its key or the authorities can't be read.") from None
+        except OSError as error:
+            where = f"{settings.dicom.host}:{settings.dicom.port}"
+            raise Failed(f"It can't listen at {where}: {error.strerror or error}.") from None
+        finally:
+            services.broker.close()
+    return 0
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[Session, Vault, Settings]]:
+    settings = Settings.from_env()
+    with open_portal(settings) as (session, vault, _engine):
+        try:
+            yield session, vault, settings
+        except (Invalid, Conflict) as refused:
+            raise Failed(refused.message) from None
+
+
+def _team(session: Session, name: str) -> UUID:
+    found = session.scalar(select(Team.id).where(Team.name == name))
+    if found is None:
+        raise Failed("There is no team of this name.")
+    return found
+
+
+def _node(session: Session, ae_title: str) -> DicomNode:
+    found = session.scalars(select(DicomNode).where(DicomNode.ae_title == ae_title)).first()
+    if found is None:
+        raise Failed("There is no node of this AE title.")
+    return found

@@ -1,0 +1,244 @@
+"""The listener's process: associations in, each in threads of its own, until it is stopped.
+
+It opens vault and database as the portal does, gives a sign of life while it listens, and removes
+old refusals. Nothing of what is sent is logged.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from types import FrameType
+from typing import Any, Final
+
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+from pynetdicom.dimse_primitives import C_STORE, N_ACTION
+from sqlalchemy import Engine
+
+from portal import audit, database
+from portal.dicom_network import (
+    admission,
+    arrivals,
+    classes,
+    commitment,
+    nodes,
+    refusals,
+    reports,
+    server,
+)
+from portal.dicom_network.admission import Caller
+from portal.dicom_network.association import Incoming, silence
+from portal.formats.refusals import Refused
+from portal.governance import scheduler_signs
+from portal.intake import check
+from portal.models import DicomNode
+from portal.services import Services
+from portal.settings.dicom import Dicom
+
+_log = logging.getLogger(__name__)
+
+# A statement may not take longer: an association waits for it.
+STATEMENT_SECONDS: Final = 60
+_SIGN_SECONDS: Final = 10.0
+_TIDY_EVERY: Final = 360  # signs: an hour
+_GRACE_SECONDS: Final = 20.0
+_STORAGE_COMMITMENT: Final = 1  # the one Action Type ID
+_NO_SUCH_ACTION: Final = 0x0123
+_INVALID_ARGUMENT: Final = 0x0115
+
+
+class Listener:
+    """What the events of associations lead to."""
+
+    def __init__(self, services: Services, engine: Engine, settings: Dicom) -> None:
+        self._services = services
+        self._sessions = database.sessions(engine)
+        self._settings = settings
+        self._refusals = admission.Refusals()
+        entity = server.entity_of(settings)
+        self._calls = reports.Calls(services.settings, entity)
+        files = settings.tls_files
+        self.server = server.Server(
+            entity,
+            (settings.host, settings.port),
+            [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._commit)],
+            judge=self._judge,
+            served=self._served,
+            most_bytes=services.settings.max_upload_bytes,
+            seconds=settings.idle_seconds,
+            tls=server.tls_context(files) if files else None,
+        )
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.server.server_address[1])
+
+    def _judge(self, incoming: Incoming) -> tuple[int, int, int] | None:
+        request = incoming.requestor.primitive
+        assert request is not None
+        caller = Caller(
+            calling=request.calling_ae_title.strip(),
+            called=request.called_ae_title.strip(),
+            address=incoming.requestor.address,
+            certificate=incoming.certificate,
+        )
+        with self._sessions() as session:
+            found = admission.judge(session, caller, self._settings.ae_title)
+            if isinstance(found, DicomNode) and self._is_full():
+                found = "too_many"
+            if isinstance(found, DicomNode):
+                incoming.node = found
+                return None
+            self._refusals.note(session, caller, found, self._services.clock())
+            return admission.ANSWERS[found]
+
+    def _is_full(self) -> bool:
+        established = sum(one.is_established for one in self.server.associations)
+        return established >= self._settings.max_associations
+
+    def _store(self, event: Any) -> int | Dataset:
+        """C-STORE: the answer's status, with a comment where it is a refusal."""
+        incoming, request = event.assoc, event.request
+        node = incoming.node
+        assert node is not None  # it was let in
+        is_too_large = incoming.bounded.is_too_large
+        sent = arrivals.Sent(
+            sop_class=str(request.AffectedSOPClassUID),
+            sop_instance=str(request.AffectedSOPInstanceUID),
+            context_class=str(event.context.abstract_syntax),
+            transfer_syntax=str(event.context.transfer_syntax),
+            data_set=b"" if is_too_large else event.encoded_dataset(include_meta=False),
+            is_too_large=is_too_large,
+        )
+        request.DataSet = None  # one copy is enough
+        answer = arrivals.take(
+            self._services, self._sessions, node.id, incoming.requestor.address, sent
+        )
+        if not answer.comment:
+            return answer.status
+        status = Dataset()
+        status.Status, status.ErrorComment = answer.status, answer.comment
+        return status
+
+    def _commit(self, event: Any) -> tuple[int, None]:
+        """N-ACTION of storage commitment: looked up, answered, then reported by `_served`."""
+        incoming, request = event.assoc, event.request
+        if request.ActionTypeID != _STORAGE_COMMITMENT:
+            return _NO_SUCH_ACTION, None
+        try:
+            return self._looked_up(incoming, request, event.context), None
+        except Exception as error:  # its text may quote what was sent
+            _log.error("a commitment could not be looked up: %s", type(error).__name__)
+            return arrivals.PROCESSING_FAILURE, None
+
+    def _looked_up(self, incoming: Incoming, request: N_ACTION, context: Any) -> int:
+        information = request.ActionInformation
+        raw = information.getvalue() if isinstance(information, BytesIO) else b""
+        data = classes.as_file(
+            classes.COMMITMENT, classes.COMMITMENT_INSTANCE, str(context.transfer_syntax), raw
+        )
+        try:
+            asked = check.commitment(data)
+        except Refused:
+            return _INVALID_ARGUMENT
+        if not asked.transaction or not asked.named:
+            return _INVALID_ARGUMENT
+        with self._sessions() as session:
+            known = incoming.node
+            node = session.get(DicomNode, known.id) if known is not None else None
+            if node is None or node.disabled_at is not None:
+                return arrivals.NOT_AUTHORISED
+            result = commitment.look_up(session, self._services.vault, node, asked.named)
+            audit.append(
+                session,
+                "dicom_commitment_answered",
+                actor=nodes.actor_of(node, incoming.requestor.address),
+                now=self._services.clock(),
+                subject_id=node.id,
+                detail={"stored": len(result.stored), "failed": len(result.failed)},
+            )
+            session.commit()
+        report = reports.Report(
+            node, result.event_type, commitment.report(asked.transaction, result)
+        )
+        incoming.follows = (report, context.context_id)
+        return arrivals.SUCCESS
+
+    def _served(self, incoming: Incoming, _message: C_STORE | N_ACTION | Any) -> None:
+        """After a request was answered: the report of a commitment follows."""
+        if incoming.follows is None:
+            return
+        (report, context_id), incoming.follows = incoming.follows, None
+        try:
+            if reports.on_same(incoming, context_id, 1, report):
+                return
+        except Exception as error:
+            _log.warning("a report was not delivered: %s", type(error).__name__)
+        if not self._calls.begin(report):
+            _log.warning("a report was not delivered: the node has no host and port")
+
+    def stop(self) -> None:
+        """Take no new association; wait for what is being stored."""
+        self._calls.stop()
+        self.server.stop(_GRACE_SECONDS)
+
+
+@contextmanager
+def listening(services: Services, engine: Engine, settings: Dicom) -> Iterator[Listener]:
+    """A listener that takes associations until the end of the block."""
+    silence()
+    threading.excepthook = _log_its_kind
+    listener = Listener(services, engine, settings)
+    thread = threading.Thread(target=listener.server.serve_forever, args=(0.2,), daemon=True)
+    thread.start()
+    try:
+        yield listener
+    finally:
+        listener.stop()
+        thread.join(_GRACE_SECONDS)
+
+
+def run(services: Services, engine: Engine, settings: Dicom) -> None:
+    """Listen until SIGTERM or SIGINT, with signs of life in between."""
+    logging.basicConfig(
+        level=services.settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    with listening(services, engine, settings) as listener:
+        _log.info("%s listens at port %d", settings.ae_title, listener.port)
+        rounds = 0
+        while True:
+            _guarded(services, engine, rounds % _TIDY_EVERY == 0)
+            rounds += 1
+            if stop.wait(_SIGN_SECONDS):
+                break
+        _log.info("stopping")
+
+
+def _guarded(services: Services, engine: Engine, is_time_to_tidy: bool) -> None:
+    try:
+        with database.sessions(engine)() as session:
+            scheduler_signs.give(session, scheduler_signs.DICOM)
+            if is_time_to_tidy:
+                refusals.forget_old(session, services.clock())
+    except Exception as error:
+        _log.warning("a sign of life failed: %s", type(error).__name__)
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def _log_its_kind(failed: threading.ExceptHookArgs) -> None:
+    """Threads of pynetdicom end in errors whose texts quote what was sent."""
+    if failed.exc_type is not SystemExit:
+        _log.error("a thread ended: %s", failed.exc_type.__name__)

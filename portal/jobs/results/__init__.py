@@ -1,0 +1,1 @@
+"""What workers send: checked before it is stored."""

@@ -1,0 +1,1 @@
+"""Tables of what Pleura exchanges with other systems."""

@@ -1,0 +1,1 @@
+"""What becomes of pictures that arrive: a team's ordered list of rules."""

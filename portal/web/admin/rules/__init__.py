@@ -1,0 +1,1 @@
+"""A team's rules for arrivals, for administrators."""

@@ -1,0 +1,1 @@
+"""The boards as texts, tables and plots, beside `performance` and `drift`."""

@@ -1,0 +1,1 @@
+"""The board of drift as texts, tables and plots."""

@@ -1,0 +1,1 @@
+"""Texts about the rules for arrivals."""

@@ -1,0 +1,1 @@
+"""What single kinds of jobs read or find: reports, DICOM objects, drift."""

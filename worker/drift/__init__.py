@@ -1,0 +1,1 @@
+"""Drift jobs: recent predictions against what their model's card states."""
