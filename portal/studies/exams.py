@@ -97,6 +97,20 @@ def within_outer(column: InstrumentedAttribute[UUID]) -> tuple[ColumnElement[boo
     return column == _ROW.id, exam_id(_ROW) == exam_id()
 
 
+def has_outer(
+    column: InstrumentedAttribute[UUID], *conditions: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Whether there is a row for which the conditions hold and whose column names the exam of a row
+    of `studies` of the query around it.
+
+    From the exam to its rows, one subquery in the other: from a join SQLite might go through all
+    rows of the conditions for each exam, and read the exams of those as well, so that one of a
+    damaged page would hide every other.
+    """
+    named = exists().where(column == _ROW.id, *conditions).correlate(_ROW)
+    return exists().where(exam_id(_ROW) == exam_id(), named).correlate(Study)
+
+
 _ROW = aliased(Study, name="of_exam")
 
 

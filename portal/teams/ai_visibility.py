@@ -147,7 +147,7 @@ def _is_chosen(session: Session, policy: AiShown) -> bool:
 def _has_verdict(actor: Actor) -> ColumnElement[bool]:
     """Whether the verdict is there after which the actor sees the result of an exam."""
     by = true() if actor.role is Role.TECHNOLOGIST else Review.reader_id == actor.user_id
-    return exists().where(*exams.within_outer(Review.study_id), by).correlate(Study)
+    return exams.has_outer(Review.study_id, by)
 
 
 def _policy() -> ColumnElement[str]:

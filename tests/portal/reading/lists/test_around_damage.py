@@ -66,7 +66,7 @@ def ids_of(page: worklist.Page | worklist.NumberedPage) -> list[UUID]:
     return [row.study_id for row in page.rows]
 
 
-@pytest.mark.parametrize("policy", [NEVER])
+@pytest.mark.parametrize("policy", [AFTER, NEVER])
 def test_lists_are_as_they_were_before_the_damage(
     clinic: Clinic, exams: list[UUID], policy: AiShown
 ) -> None:
@@ -120,7 +120,7 @@ def test_lists_are_as_they_were_before_the_damage(
         assert set(ids_of(read_by)) == {exams[DAMAGED], exams[-1]}
 
 
-@pytest.mark.parametrize("policy", [AiShown.WITH_PICTURE])
+@pytest.mark.parametrize("policy", [AiShown.WITH_PICTURE, AFTER])
 def test_a_search_finds_what_can_be_read(
     clinic: Clinic, exams: list[UUID], policy: AiShown
 ) -> None:
