@@ -28,7 +28,7 @@ LIGHTHOUSE := benchmarks/peers/node_modules/.package-lock.json
 #
 # Where ARGS names a path, one process answers sooner, because each process imports and starts
 # everything for itself, and tests that run on both databases run on SQLite alone. Without a path a
-# third of these, another one with each commit, run on PostgreSQL as well. DATABASES=all runs them
+# sixth of these, another one with each commit, run on PostgreSQL as well. DATABASES=all runs them
 # all there.
 NAMED := $(filter tests/%,$(ARGS))
 DATABASES ?= $(if $(NAMED),$(if $(findstring postgres,$(ARGS)),all,sqlite),sample)

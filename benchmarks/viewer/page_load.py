@@ -8,9 +8,11 @@ a viewer says of itself is not asked for that.
 from __future__ import annotations
 
 import base64
+import tempfile
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -129,7 +131,9 @@ class Watched:
         end = time.monotonic() + _SECONDS
         while (seen := self._first(film, origin)) is None:
             if time.monotonic() > end:
-                raise RuntimeError(f"the film is not seen after {_SECONDS} s: {address}")
+                last = Path(tempfile.gettempdir(), "pleura-film-not-seen.png")
+                self.page.screenshot(path=last)
+                raise RuntimeError(f"no film is seen after {_SECONDS} s, see {last}: {address}")
             self.page.wait_for_timeout(250)
         self._session.send("Page.stopScreencast")
         return Load(

@@ -124,6 +124,7 @@ def test_every_page_is_among_these(tmp_path: Path) -> None:
     assert set(NO_PAGES) <= answered - shown, "a row of NO_PAGES is no longer needed"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("template", "role"), PAGES)
 def test_a_page_fits_its_window_and_is_accessible(
     visitor: Visitor, cases: Cases, template: str, role: Role | None

@@ -287,6 +287,7 @@ def test_leaving_warns_while_something_is_not_stored(visitor: Visitor, case: UUI
     assert any(one.sealed_runs for one in draft)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
 def test_the_open_editor_is_accessible_and_fits(

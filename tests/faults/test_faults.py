@@ -20,6 +20,11 @@ def check(outcome: Outcome) -> None:
     assert not broken, f"{broken}; seen: {outcome.numbers}"
 
 
+# Before messages are left by killed processes: it waits until none is.
+def test_what_an_intruder_leaves_in_redis_is_not_run(running: RunningPortal) -> None:
+    check(scenarios.foreign_messages(running))
+
+
 def test_jobs_notified_five_times_are_computed_once_each(running: RunningPortal) -> None:
     check(scenarios.notified_five_times(running, count=10))
 
@@ -68,10 +73,6 @@ def test_a_job_that_kills_its_process_is_given_up_after_three_attempts(
     running: RunningPortal,
 ) -> None:
     check(scenarios.poison_job(running))
-
-
-def test_what_an_intruder_leaves_in_redis_is_not_run(running: RunningPortal) -> None:
-    check(scenarios.foreign_messages(running))
 
 
 @pytest.mark.postgres

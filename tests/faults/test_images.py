@@ -88,6 +88,7 @@ def test_portal_and_cpu_workers_analyse_a_picture(running: RunningPortal) -> Non
     assert analysed(running, 22).probability is not None
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.torch
 def test_the_gpus_image_analyses_a_picture_without_openvino(gpu_worker: RunningPortal) -> None:
     assert analysed(gpu_worker, 23).probability is not None

@@ -18,6 +18,7 @@ def place(browser: Browser) -> Iterator[Ward]:
         yield opened
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_loses_no_stroke(place: Ward, fault: str) -> None:
     drawn, lost, overwritten = round_of(place, fault, seed=17 + list(FAULTS).index(fault))

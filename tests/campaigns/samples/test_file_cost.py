@@ -11,6 +11,7 @@ LARGE = "large pictures"
 SEEDS = [(kind, seed) for kind in costly.KINDS for seed in (1, 2, 3) if kind != LARGE or seed == 1]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("kind", "seed"), SEEDS)
 def test_no_file_of_a_megabyte_costs_more_than_it_may(kind: str, seed: int) -> None:
     row = file_cost.row(kind, seed, files=4)

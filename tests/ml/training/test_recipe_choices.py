@@ -36,6 +36,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_every_network_takes_a_step_and_ships(choice: dict[str, object], tmp_path: Path) -> None:
     recipe = replace(ONE_STEP, **choice)

@@ -92,6 +92,7 @@ def test_an_epoch_without_a_step_is_neither_logged_nor_learnt_from(tmp_path: Pat
 RECIPES = sorted((Path(model.__file__).parents[1] / "recipes").glob("*.toml"))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_takes_a_training_step(path: Path) -> None:
     recipe = replace(

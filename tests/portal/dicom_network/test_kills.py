@@ -12,6 +12,7 @@ from tests.support.dicom.listening import add_node
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("step", ALL_STEPS)
 def test_a_picture_is_there_once_wherever_the_listener_was_killed(
     clinic: Clinic, step: str

@@ -84,6 +84,7 @@ def test_the_old_chain_stays_whole_and_goes_on(core: Core) -> None:
         assert [tuple(row) for row in links] == [(n, n) for n in range(1, 9)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize(
     ("tampering", "first_bad"),

@@ -86,7 +86,7 @@ def opened(staffed: Staffed, tmp_path: Path, request: pytest.FixtureRequest) -> 
 
     def open_(outcome: str, policy: AiShown = AiShown.WITH_PICTURE) -> Hospital:
         hospital = open_hospital(staffed, tmp_path / str(next(numbers)), outcome, policy)
-        hospital.is_asked = partial(sample.is_taken, request.config, share=4)
+        hospital.is_asked = partial(sample.is_taken, request.config, share=8)
         return hospital
 
     return open_

@@ -112,6 +112,7 @@ def may(endpoint: str, role: Role | None, relation: str, state: str) -> bool:
     return within and endpoint not in SHUT.get(state, set())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("state", STATES)
 def test_each_role_reaches_what_is_there_in_this_state(hospital: Hospital, state: str) -> None:
     app, cells, wrong = hospital.app, 0, []

@@ -45,6 +45,7 @@ def by_sign_in(client: FlaskClient, value: str) -> TestResponse:
     return post(other, "/sign-in", form, page="/sign-in")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("end", ENDS, ids=ascii)
 @pytest.mark.parametrize("send", [by_path, by_query, by_agent, by_next, by_search, by_sign_in])
 def test_a_line_that_was_sent_stays_a_value(
