@@ -31,6 +31,10 @@ def enqueue_after_render(
 ) -> UUID | None:
     """Add the segment job of a picture that is prepared; None where its rule keeps it without."""
     arrival = session.get(Arrival, instance.id, populate_existing=True)
+    if priority < 0 and not session.scalar(
+        select(Study.is_old).where(Study.id == instance.study_id)
+    ):
+        priority = 0  # a picture of today came to its exam while it was prepared
     end = ArrivalEnd.ANALYSE if arrival is None or arrival.asked_at is not None else arrival.end
     if end is ArrivalEnd.KEEP:
         return None
