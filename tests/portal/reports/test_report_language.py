@@ -65,7 +65,7 @@ def test_a_german_teams_report_is_german(clinic: Clinic, study: UUID) -> None:
     ):
         assert part in text, text
     assert (content.language, content.title) == ("de", "Bericht zur Röntgenaufnahme des Thorax")
-    assert content.research.startswith("Nur für Forschungszwecke")
+    assert content.research.startswith("Nur für die Forschung")
     rows = {row.label: row.text for row in content.exam}
     assert rows["Geboren"] == "01.05.1963"
     assert rows["Untersuchung"].startswith("04.03.2026")
