@@ -151,7 +151,10 @@ def core(database_url: str, quick_path: Path) -> Iterator[Core]:
     opened.engine.dispose()
 
 
+# A name of this machine that is no localhost: over http browsers trust a page of it less.
+INTRANET = "pleura.test"
 _CHROMIUM_ARGUMENTS = [
+    f"--host-resolver-rules=MAP {INTRANET} 127.0.0.1",
     "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",

@@ -30,6 +30,7 @@ from portal.models import (
 from portal.studies import (
     exams,
     patients,
+    reader_outlines,
     sealed_fields,
     stored_files,
     stored_results,
@@ -257,14 +258,12 @@ def _picture(
 
 
 def _drawn(session: Session, vault: Vault, row: Instance) -> list[DrawnBy]:
-    """The newest outline of each reader, the newest last; a draft that another reader took over
-    alone where there is nothing else of its author.
-    """
+    """The newest outline of each reader that counts (`reader_outlines`), the newest last."""
     found = session.execute(
         select(Outline, Blob)
         .join(Blob, Blob.id == Outline.blob_id)
-        .where(Outline.instance_id == row.id)
-        .order_by(Outline.kept.desc(), Outline.created, Outline.id)
+        .where(Outline.instance_id == row.id, reader_outlines.that_count())
+        .order_by(Outline.created, Outline.id)
     ).all()
     newest = {outline.author_id: (outline, blob) for outline, blob in found}
     ordered = sorted(newest.values(), key=lambda one: (one[0].created, one[0].id.hex))
@@ -289,9 +288,8 @@ def _label(
         return "not_labelled", None
     if stated.finding is Finding.NONE:
         return "none_found", None
-    outlines = [one for one in drawn if not one.outline.kept]
-    if outlines:
-        newest = outlines[-1]
+    if drawn:
+        newest = drawn[-1]
         return ("reader_outline", newest) if newest.outline.pixels else ("not_labelled", None)
     found = (
         accepted is not None

@@ -15,6 +15,7 @@ be exported is looked at before the wait, with what is read of it, and with the 
 
 import hashlib
 import io
+import string
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -65,8 +66,7 @@ MOST_SECONDS: Final = 15.0
 MODULE: Final = "portal.exchange.deidentify_process"
 _work: Final = LimitedWork(MODULE, deidentify_process.SECONDS)
 _UIDS: Final = ("study", "series", "instance")
-# Of the readers who have outlined a picture, in the order in which they first did.
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_LETTERS: Final = string.ascii_lowercase
 _Warning = Literal[
     "burned_in_yes",
     "burned_in_unknown",
@@ -341,10 +341,10 @@ def _picture(
     if picture.drawn is not None:
         drawn = exported_outlines.mask(vault, data_key, picture.instance, picture.drawn)
         files.add(f"reader-mask{end}.png", drawn)
-    for letter, one in zip(_LETTERS, picture.by_reader, strict=False):
+    for number, one in enumerate(picture.by_reader):
         data = exported_outlines.mask(vault, data_key, picture.instance, one)
-        files.add(f"reader-mask-by-{letter}{end}.png", data)
-        found.masks.append(_run_lengths(identity.number, f"reader {letter}", data))
+        files.add(f"reader-mask-by-{letters(number)}{end}.png", data)
+        found.masks.append(_run_lengths(identity.number, f"reader {letters(number)}", data))
     if picture.mask is not None:
         cleaned = _clean_png(stored_files.read(vault, data_key, picture.mask))
         if cleaned is None:
@@ -353,6 +353,14 @@ def _picture(
             files.add(f"mask{end}.png", cleaned)
             with suppress(BadFile):  # of a version before, in another form
                 found.masks.append(_run_lengths(identity.number, "AI", cleaned))
+
+
+def letters(number: int) -> str:
+    """What a reader is called in an export, counted from 0 in the order in which the readers first
+    outlined the picture: a to z, then aa, ab, … as the columns of a spreadsheet.
+    """
+    rest, last = divmod(number, len(_LETTERS))
+    return (letters(rest - 1) if rest else "") + _LETTERS[last]
 
 
 def _run_lengths(number: int, whose: str, data: bytes) -> tuple[object, ...]:

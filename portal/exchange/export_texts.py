@@ -42,6 +42,8 @@ def result(
     standing = verdicts.NOT_READ
     if with_reviews:
         standing = verdicts.standings(session, [study_id]).get(study_id, standing)
+    stands = next((one for one in reviews if one.id == standing.review_id), None)
+    reason = findings.shown_reason(stands, ai) if stands is not None else None
     of_these = Signature.review_id.in_([one.id for one in reviews])
     signed = set(session.scalars(select(Signature.review_id).where(of_these)))
     return {
@@ -49,13 +51,14 @@ def result(
         "verdict": {
             "state": standing.state.value,
             "finding": standing.finding.value if standing.finding else None,
+            "reason": reason.value if reason else None,
         },
         "reviews": [
             {
                 "finding": one.finding.value if one.finding else None,
                 "size": one.size.value if one.size else None,
                 "verdict": findings.shown_verdict(one, ai).value,
-                "reason": reason.value if (reason := findings.shown_reason(one, ai)) else None,
+                "reason": given.value if (given := findings.shown_reason(one, ai)) else None,
                 "signed": one.id in signed,
             }
             for one in (reviews if with_reviews else ())
@@ -128,7 +131,7 @@ def table(result: Mapping[str, Any]) -> bytes:
     """The result as CSV: a line for each picture, with the verdict that stands on the case."""
     of_model, stands = ("probability", "band", "operating_point"), result["verdict"]
     columns = ("picture", "model", "version", "retracted", *of_model, *_MEASURED, "quality")
-    lines: list[tuple[object, ...]] = [(*columns, "verdict_state", "finding")]
+    lines: list[tuple[object, ...]] = [(*columns, "verdict_state", "finding", "reason")]
     for number, picture in enumerate(result["pictures"], 1):
         found = picture["prediction"] or {}
         model, measured = found.get("model") or {}, found.get("measurements") or {}
@@ -139,7 +142,7 @@ def table(result: Mapping[str, Any]) -> bytes:
                 *(found.get(name) for name in of_model),
                 *(measured.get(name) for name in _MEASURED),
                 (found.get("quality") or {}).get("verdict"),
-                *(stands["state"], stands["finding"]),
+                *(stands["state"], stands["finding"], stands["reason"]),
             )
         )
     return as_csv(lines)

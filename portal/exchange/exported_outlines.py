@@ -1,4 +1,6 @@
-"""Readers' outlines in an export: the newest as a mask beside the model's, and all in numbers."""
+"""Readers' outlines in an export: the newest as a mask beside the model's, and all in numbers; of
+those that count (`reader_outlines`).
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class Drawn:
 
 def newest(session: Session, instance: Instance, authors: Collection[UUID] | None) -> Drawn | None:
     """The newest outline of a picture by a reader (`authors`: of these); None without one."""
-    found = reader_outlines.newest(session, [instance.id], authors).get(instance.id)
+    drawn = reader_outlines.newest(session, [instance.id], authors, only_counting=True)
+    found = drawn.get(instance.id)
     blob = session.get(Blob, found.blob_id) if found is not None else None
     return (
         Drawn(blob, found.rows, found.columns) if found is not None and blob is not None else None
@@ -42,7 +45,7 @@ def of_each_reader(
     rows = session.execute(
         select(Outline, Blob)
         .join(Blob, Blob.id == Outline.blob_id)
-        .where(Outline.instance_id == instance.id)
+        .where(Outline.instance_id == instance.id, reader_outlines.that_count())
         .order_by(Outline.created, Outline.id)
     ).all()
     newest: dict[UUID, Drawn] = {}
@@ -82,4 +85,5 @@ def numbers(
             "measurements": one.measurements,
         }
         for one in reader_outlines.versions(session, [instance.id], authors, compared=compared)
+        if one.counts
     ]

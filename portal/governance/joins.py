@@ -65,7 +65,10 @@ def join(
         survivor.sex = absorbed.sex
     times = [time for time in (survivor.acquired, absorbed.acquired) if time is not None]
     survivor.acquired = min(times, default=None)
-    survivor.is_old = survivor.is_old and absorbed.is_old  # one that is new is enough
+    if survivor.is_old != absorbed.is_old:  # one that is new is enough
+        since = survivor.new_since or absorbed.new_since
+        since = since or (absorbed.created if survivor.is_old else None)
+        exams.make_new(session, survivor, since)
     _take_over_names(session, survivor_id, absorbed_id)
     worklist_order.place(session, survivor_id)
     audit.append(

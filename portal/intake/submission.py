@@ -186,7 +186,8 @@ def _take(
             study = _new_exam(session, vault, actor, upload, study_id, own, now, is_old=is_old)
         else:
             study = _joined(session, instance)
-            study.is_old = study.is_old and is_old  # one that is new is enough
+            if study.is_old and not is_old:  # one that is new is enough
+                exams.make_new(session, study, now)
         for row in (instance, blob, arrival.note(vault, data_key, instance, met, now)):
             session.add(row)
             session.flush()

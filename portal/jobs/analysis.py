@@ -30,7 +30,15 @@ def enqueue_after_render(
     session: Session, instance: Instance, priority: int, now: datetime
 ) -> UUID | None:
     """Add the segment job of a picture that is prepared; None where its rule keeps it without."""
-    arrival = session.get(Arrival, instance.id, populate_existing=True)
+    arrival, is_old = session.execute(
+        select(Arrival, Study.is_old)
+        .select_from(Study)
+        .outerjoin(Arrival, Arrival.instance_id == instance.id)
+        .where(Study.id == instance.study_id)
+        .execution_options(populate_existing=True)
+    ).one()
+    if not is_old:  # any more: a picture of today may have come while this one was prepared
+        priority = max(priority, 0)
     end = ArrivalEnd.ANALYSE if arrival is None or arrival.asked_at is not None else arrival.end
     if end is ArrivalEnd.KEEP:
         return None

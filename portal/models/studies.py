@@ -120,6 +120,8 @@ class Study(Base):
     weight: Mapped[float]
     # From an archive, or taken long before it arrived: it waits behind others and is no alarm.
     is_old: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Of an exam that was an old one: when the picture arrived that made it one of today.
+    new_since: Mapped[datetime | None] = mapped_column(index=True)
     # When what a list shows of it changed last, by the database's clock.
     changed: Mapped[datetime | None] = mapped_column(index=True)
     is_read: Mapped[bool] = mapped_column(default=False)

@@ -47,22 +47,29 @@ COUNTS: Final = (
 )
 
 
+def in_lists() -> tuple[ColumnElement[bool], ...]:
+    """The exams that lists show."""
+    return Study.purged_at.is_(None), Study.joined_into.is_(None)
+
+
+def within(time: Any, month: Month) -> tuple[ColumnElement[bool], ...]:
+    """That a time is of the month."""
+    return time >= month.start, time < month.end
+
+
 def listed(month: Month) -> tuple[ColumnElement[bool], ...]:
     """The exams of the month that lists show."""
-    return (
-        Study.purged_at.is_(None),
-        Study.joined_into.is_(None),
-        Study.created >= month.start,
-        Study.created < month.end,
-    )
+    return *in_lists(), *within(Study.created, month)
 
 
-def first_review() -> Any:
-    """The id of the first review of the exam of the query around it, of any reader."""
+def first_review(*conditions: ColumnElement[bool]) -> Any:
+    """The id of the first review of the exam of the query around it, of any reader, of those that
+    fulfil the conditions.
+    """
     own, of_exam = exams.within_outer(Review.study_id)
     return (
         select(Review.id)
-        .where(own, of_exam)
+        .where(own, of_exam, *conditions)
         .order_by(Review.created, Review.id)
         .limit(1)
         .correlate(Study)

@@ -2,22 +2,25 @@
 first review and the first signature.
 
 Percentiles are exact, by nearest rank, and computed by the database. `Study.created` is the arrival
-of the exam's first picture; exams from an archive are left out. The AI result is the exam's first
-by any model, also one without a result because of the picture; look, review and signature are its
-first ones, of any reader. A look is a case page that a reader has opened, which the access log has.
+of the exam's first picture; exams from an archive are left out, unless a picture of today came to
+one: then its arrival is that picture's, and nothing before counts. The AI result is the exam's
+first by any model, also one without a result because of the picture; look, review and signature are
+its first ones, of any reader. A look is a case page that a reader has opened, which the access log
+has.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Float, Integer, case, func, literal, select, union_all
+from sqlalchemy import Float, Integer, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from portal.models import AuditEvent, Instance, Prediction, Review, Signature, Study
-from portal.performance.exam_outcomes import first_review, listed
+from portal.performance.exam_outcomes import first_review, in_lists, within
 from portal.performance.months import Month
 from portal.studies import exams
 
@@ -67,13 +70,13 @@ def turnaround(session: Session, month: Month) -> dict[str, Times]:
     first_result = (
         select(func.min(Prediction.created))
         .join(Instance, Instance.id == Prediction.instance_id)
-        .where(Instance.study_id == Study.id)
+        .where(Instance.study_id == Study.id, _counts(Instance.created))
         .correlate(Study)
         .scalar_subquery()
     )
     exam = (
         select(
-            Study.created.label("arrived"),
+            func.coalesce(Study.new_since, Study.created).label("arrived"),
             first_result.label("result"),
             _first(AuditEvent.at, AuditEvent.study_id, AuditEvent.event == "reading_begun").label(
                 "look"
@@ -81,8 +84,8 @@ def turnaround(session: Session, month: Month) -> dict[str, Times]:
             Review.created.label("review"),
             _first(Signature.created, Signature.study_id).label("signature"),
         )
-        .outerjoin(Review, Review.id == first_review())
-        .where(*listed(month), Study.is_old.is_(False))  # those wait by intention
+        .outerjoin(Review, Review.id == first_review(_counts(Review.created)))
+        .where(*_arrived(month), Study.is_old.is_(False))  # those wait by intention
         .cte("exam")
     )
     at = {
@@ -120,10 +123,26 @@ def turnaround(session: Session, month: Month) -> dict[str, Times]:
     }
 
 
+def _arrived(month: Month) -> list[ColumnElement[bool]]:
+    """The exams that lists show, of a month; of an old one by its first picture of today."""
+    return [
+        *in_lists(),
+        or_(
+            and_(Study.new_since.is_(None), *within(Study.created, month)),
+            and_(*within(Study.new_since, month)),
+        ),
+    ]
+
+
+def _counts(time: Any) -> ColumnElement[bool]:
+    """Not before the exam was one of today, where it was an old one before."""
+    return or_(Study.new_since.is_(None), time >= Study.new_since)
+
+
 def _first(time: Any, of_exam: Any, *conditions: Any) -> Any:
     """The first such time of the exam of the query around it, those joined into it counted."""
     own, is_of_exam = exams.within_outer(of_exam)
-    query = select(func.min(time)).where(own, is_of_exam, *conditions)
+    query = select(func.min(time)).where(own, is_of_exam, _counts(time), *conditions)
     return query.correlate(Study).scalar_subquery()
 
 

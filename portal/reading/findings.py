@@ -100,6 +100,11 @@ def shown_verdict(review: Review, ai: Visibility) -> Verdict:
 
 def shown_reason(review: Review, ai: Visibility) -> Reason | None:
     """Likewise the reason: one that fits only beside an AI result states what that was."""
-    if ai.is_visible or review.finding is None:
-        return review.reason if ai.is_visible else None
-    return review.reason if review.reason in reasons_for(review.finding, None) else None
+    return review.reason if ai.is_visible else unaided_reason(review.finding, review.reason)
+
+
+def unaided_reason(finding: Finding | None, reason: Reason | None) -> Reason | None:
+    """The reason that a reader gave, where it fits the finding whatever the AI found; else None."""
+    if finding is None or reason not in reasons_for(finding, None):
+        return None
+    return reason

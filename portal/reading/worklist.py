@@ -5,7 +5,7 @@ there are and in which order. `lists.history` is what a person sent or read.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar, Unpack
 from uuid import UUID
@@ -23,7 +23,7 @@ from portal.reading.lists import around_damage, claims
 from portal.reading.worklist_rows import WorklistRow
 from portal.studies import worklist_filters, worklist_order
 from portal.studies.second_reads import blindness
-from portal.studies.worklist_filters import Asked
+from portal.studies.worklist_filters import Asked, ExamsByJobs
 from portal.studies.worklist_order import Order, Place
 from portal.teams import ai_visibility
 from portal.vault import Vault
@@ -34,6 +34,17 @@ PER_PAGE: Final = 50
 TOTAL_MOST: Final = 200
 # Filters that hold whoever may become an exam's second reader.
 _OF_EVERYBODY: Final = frozenset({("state", "to_read"), ("state", "read")})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was looked up before, around damage: what a search finds, and which jobs exams have."""
+
+    matched: Collection[UUID] | None = None
+    jobs: ExamsByJobs | None = None
+
+
+NOTHING: Final = Known()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,8 @@ class Page:
 
     `total` counts what the filters let through; where it is `TOTAL_MOST` + 1 there may be more.
     `before` and `after` are the places from which the pages around it go on, empty where there is
-    none; see `worklist_order.Place`.
+    none; see `worklist_order.Place`. `may_lack`: exams that can't be read were not looked at, so
+    that one which the search or the filters ask for may be missing.
     """
 
     rows: list[WorklistRow]
@@ -63,6 +75,7 @@ class Page:
     before: str
     after: str
     counts: Counts = Counts()
+    may_lack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +105,11 @@ def worklist(
     """
     actor.require(Permission.STUDY_LIST)
 
-    def read(matched: Collection[UUID] | None) -> Page:
-        return _page(session, vault, actor, (after, before, per_page), now, asked, matched)
+    def read(known: Known) -> Page:
+        return _page(session, vault, actor, (after, before, per_page), now, asked, known)
 
-    return _despite_damage(session, vault, actor, asked, read)
+    found, has_damage = _despite_damage(session, vault, actor, asked, read)
+    return replace(found, may_lack=found.may_lack or has_damage)
 
 
 def _page(
@@ -105,14 +119,14 @@ def _page(
     place: tuple[str, str, int],
     now: datetime,
     asked: Asked,
-    matched: Collection[UUID] | None,
+    known: Known,
 ) -> Page:
     after, before, per_page = place
     visible = ai_visibility.visible_in_lists(session, actor)
     order = _order(visible, asked)
-    conditions = _conditions(session, vault, actor, asked, now, visible, matched)
+    conditions = _conditions(session, vault, actor, asked, now, visible, known)
     base = visible_studies(actor).where(*conditions)
-    waits = waiting(session, actor, visible)
+    waits, may_lack = waiting(session, actor, visible), False
     is_whole = not any(value for name, value in asked.items() if name != "state")
     try:
         found = worklist_order.slice_of(session, base, per_page, after, before, order)
@@ -128,10 +142,10 @@ def _page(
         listed = around_damage.exams(session, actor, conditions, asked, order, since)
         size = worklist_order.size_of(per_page)
         found = around_damage.slice_of(listed, size, after, before, order)
-        total = min(len(listed), TOTAL_MOST + 1)
+        total, may_lack = min(len(listed), TOTAL_MOST + 1), around_damage.may_lack(asked)
     rows = worklist_rows.rows(session, vault, actor, found.ids, now)
     _note(session, actor, found.ids, now)
-    return Page(rows, total, found.before, found.after, waits)
+    return Page(rows, total, found.before, found.after, waits, may_lack)
 
 
 def numbered(
@@ -240,10 +254,10 @@ def next_study(
     """
     actor.require(Permission.STUDY_READ)
 
-    def read(matched: Collection[UUID] | None) -> UUID | None:
-        return _next(session, vault, actor, study_id, now, asked, matched)
+    def read(known: Known) -> UUID | None:
+        return _next(session, vault, actor, study_id, now, asked, known)
 
-    return _despite_damage(session, vault, actor, asked, read)
+    return _despite_damage(session, vault, actor, asked, read)[0]
 
 
 def _next(
@@ -253,13 +267,13 @@ def _next(
     study_id: UUID,
     now: datetime,
     asked: Asked,
-    matched: Collection[UUID] | None,
+    known: Known,
 ) -> UUID | None:
     rereads = asked.get("state") == "read"
     visible = ai_visibility.visible_in_lists(session, actor)
     order = _order(visible, asked if rereads else {"state": "to_read"})
     listed = visible_studies(actor).where(
-        *_conditions(session, vault, actor, asked, now, visible, matched), Study.id != study_id
+        *_conditions(session, vault, actor, asked, now, visible, known), Study.id != study_id
     )
     if not rereads:
         listed = listed.where(_unread(visible), ~claims.read_by_others(actor, now))
@@ -384,18 +398,21 @@ def _despite_damage(
     vault: Vault,
     actor: Actor,
     asked: Asked,
-    read: Callable[[Collection[UUID] | None], _Found],
-) -> _Found:
-    """What `read` returns without matches; where a search has met damage, with those that it has
-    among the exams that can be read.
+    read: Callable[[Known], _Found],
+) -> tuple[_Found, bool]:
+    """What `read` returns with nothing looked up before; where a search or a filter by state has
+    met damage, with what they find among the rows that can be read. And whether it has.
     """
-    query = asked.get("query", "").strip()
+    query, by_jobs = asked.get("query", "").strip(), asked.get("state") in worklist_filters.BY_JOBS
     try:
-        return read(None)
+        return read(NOTHING), False
     except database.UNREADABLE as error:
-        if not query or not database.is_damage(error):
+        if not (query or by_jobs) or not database.is_damage(error):
             raise
-    return read(worklist_filters.readable_matches(session, vault, actor, query))
+    # Each begins a transaction of its own.
+    matched = worklist_filters.readable_matches(session, vault, actor, query) if query else None
+    jobs = worklist_filters.readable_jobs(session) if by_jobs else None
+    return read(Known(matched, jobs)), True
 
 
 def _expect_damage(error: Exception, visible: ColumnElement[bool] | None) -> None:
@@ -411,7 +428,7 @@ def _conditions(
     asked: Asked,
     now: datetime,
     visible: ColumnElement[bool] | None,
-    matched: Collection[UUID] | None = None,
+    known: Known = NOTHING,
 ) -> list[ColumnElement[bool]]:
     """What a list's filters ask for, also where rows of exams that wait for a second reader are
     damaged; these are looked up only where a filter depends on them.
@@ -420,7 +437,8 @@ def _conditions(
     hidden = [(name, value) for name, value in asked.items() if name not in ("days", "query")]
     if any(value and (name, value) not in _OF_EVERYBODY for name, value in hidden):
         blind = blindness.readable_second(session, actor)
-    return worklist_filters.filters(vault, actor, asked, now, visible, blind, matched)
+    given = (vault, actor, asked, now, visible, blind)
+    return worklist_filters.filters(*given, known.matched, known.jobs)
 
 
 def _order(visible: ColumnElement[bool] | None, asked: Asked) -> Order:

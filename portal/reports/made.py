@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, not_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -227,7 +227,8 @@ def _changed(session: Session, study_id: UUID) -> datetime | None:
             for column, condition in (
                 (Instance.created, Instance.id.in_(ids)),
                 (Prediction.created, Prediction.instance_id.in_(ids)),
-                (Outline.created, Outline.instance_id.in_(ids)),
+                # One that was only kept comes in with the review that refers to it.
+                (Outline.created, and_(Outline.instance_id.in_(ids), not_(Outline.kept))),
             )
         ),
     ]

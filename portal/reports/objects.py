@@ -34,6 +34,7 @@ from portal.models import (
     Job,
     JobKind,
     JobState,
+    Language,
     Report,
     ReportFile,
     Study,
@@ -233,7 +234,9 @@ def _checked(
             "no_ai_result",
             _("This report holds nothing of what the AI found: DICOM objects are about that."),
         )
-    if requests.basis_of(view, with_ai=True) != report.basis:
+    # They are in English, whatever language the report is in and the team speaks by now.
+    same = (requests.basis_of(view, with_ai=True, language=language) for language in Language)
+    if report.basis not in same:
         session.commit()
         raise Conflict(
             "changed",

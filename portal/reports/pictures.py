@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from portal.formats import mask_png
 from portal.models import Blob, BlobKind, Instance, Outline
 from portal.reading.case_records import StudyView
-from portal.studies import exams, sealed_fields, stored_files
+from portal.studies import exams, reader_outlines, sealed_fields, stored_files
 from portal.vault import NotReadable, Vault
 from worker.contract.contents.report_content import (
     CONTENT_BYTES_MAX,
@@ -78,14 +78,14 @@ def of(session: Session, vault: Vault, view: StudyView, *, with_ai: bool) -> lis
 def _stored(session: Session, vault: Vault, view: StudyView, with_ai: bool) -> list[_Stored]:
     rows = exams.pictures(session, [view.study_id])[view.study_id]
     # Those of the view: what is hidden there from who asks (`blindness`) is on no picture, either.
-    drawn = {one.instance_id: one.outline_id for one in view.outlines}
+    drawn = reader_outlines.newest_counting(view.outlines)
     results = {one.instance_id: one.prediction for one in view.pictures}
     found = []
     for row in _frontal_first(rows):
         preview = stored_files.current(session, row.id, BlobKind.PREVIEW)
         if preview is None or not row.rows or not row.columns:
             continue
-        outline = session.get(Outline, drawn[row.id]) if row.id in drawn else None
+        outline = session.get(Outline, drawn[row.id].outline_id) if row.id in drawn else None
         prediction = results.get(row.id)
         has_mask = with_ai and prediction is not None and prediction.result.band is not None
         found.append(

@@ -22,25 +22,36 @@ from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict
 from portal.jobs import claims
 from portal.jobs.attempts import destroy_files
-from portal.languages import _
-from portal.models import Blob, BlobKind, Instance, Job, JobKind, JobState, Report, Study
+from portal.languages import _, speaking
+from portal.models import (
+    Blob,
+    BlobKind,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    Language,
+    Report,
+    Study,
+)
 from portal.reading import case
 from portal.reading.case_records import StudyView
 from portal.reports import pictures
 from portal.reports.pictures import PictureFile
-from portal.studies import exams, sealed_fields
+from portal.studies import exams, reader_outlines, sealed_fields
 from portal.studies.status import State
+from portal.teams.settings import settings_of
 from portal.vault import Vault, VaultError
 from worker.contract.contents import report_content
 from worker.contract.contents.report_content import ReportContent
 from worker.contract.files import BYTES
 
 # Raised with what a report holds: what was made by the version before is then made anew.
-FORM: Final = 2
+FORM: Final = 3
 _log = logging.getLogger(__name__)
 
-# The report's text: of the exam, its pictures, a number that nobody knows, the time, and whether it
-# may hold what the AI found.
+# The report's text, in the language that is spoken: of the exam, its pictures, a number that nobody
+# knows, the time, and whether it may hold what the AI found.
 Compose = Callable[[StudyView, Sequence[PictureFile], str, datetime, bool], ReportContent]
 
 
@@ -84,14 +95,16 @@ def request(
             _("A report holds what a colleague found. State your own finding first."),
         )
     with_ai = with_ai and view.ai.is_visible
-    basis = basis_of(view, with_ai=with_ai)
+    language = settings_of(session, study.team_id).language
+    basis = basis_of(view, with_ai=with_ai, language=language)
     known = _again(session, actor, study, basis, now)
     if known is not None:
         return known
     leading = session.get_one(Instance, exams.leading(_rows(session, study.id)).id)
     data_key = sealed_fields.instance_key_of(vault, leading)
     files = pictures.of(session, vault, view, with_ai=with_ai)
-    content = compose(view, files, secrets.token_hex(16), now, with_ai)
+    with speaking(language):  # whatever who asks speaks
+        content = compose(view, files, secrets.token_hex(16), now, with_ai)
     parts = [part for one in files for part in (one.jpeg, *(o.data for o in one.outlines))]
     data = report_content.pack(content, parts)
     blob = Blob(
@@ -105,7 +118,7 @@ def request(
     )
     blob.name = vault.put(data_key, blob_id=blob.id, kind=blob.kind, attempt=0, data=data)
     try:
-        requested = _add(session, vault, actor, study_id, blob, basis, with_ai, now)
+        requested = _add(session, vault, actor, study_id, blob, basis, with_ai, language, now)
     except BaseException:
         session.rollback()
         destroy_files(vault, [blob.name])
@@ -136,12 +149,13 @@ def request_signed(
         return None
 
 
-def basis_of(view: StudyView, *, with_ai: bool) -> str:
+def basis_of(view: StudyView, *, with_ai: bool, language: Language) -> str:
     """A digest of the ids of all that a report of the exam is about: nothing of the patient."""
-    newest = {one.instance_id: one for one in view.outlines}
+    newest = reader_outlines.newest_counting(view.outlines)
     signature_id = view.state.standing.signature_id
     about = [
         FORM,
+        language.value,
         with_ai,
         signature_id.hex if signature_id else None,
         [(one.author_id.hex, one.created.isoformat()) for one in view.addenda],
@@ -165,6 +179,7 @@ def _add(
     blob: Blob,
     basis: str,
     with_ai: bool,
+    language: Language,
     now: datetime,
 ) -> Requested:
     """Add the rows, in one transaction in which the exam is locked; the caller commits."""
@@ -173,7 +188,7 @@ def _add(
     if study.joined_into is not None or study.purged_at is not None:
         raise Denied("study")
     view = case.view_of(session, vault, actor, study, study_id, now, with_others=False)
-    if basis_of(view, with_ai=with_ai) != basis:
+    if basis_of(view, with_ai=with_ai, language=language) != basis:
         raise Conflict("changed", _("The case has changed just now. Ask for the report again."))
     report = Report(
         id=uuid4(),

@@ -34,10 +34,10 @@ def sentence(session: Session, actor: Actor, study_id: UUID, now: datetime) -> s
     """The sentence of the reader's newest finding of this case in the team's language, with one
     audit row.
 
-    A measurement is that of the newest outline by a reader, of those that this one sees
-    (`blindness`); without one, that of the model's result beside which they stated the finding,
-    where they agreed with it, may see it, and it was not withdrawn since. Conflict where the reader
-    has stated nothing yet; Denied.
+    A measurement is that of the newest outline by a reader that counts (`reader_outlines`), of
+    those that this one sees (`blindness`); without one, that of the model's result beside which
+    they stated the finding, where they agreed with it, may see it, and it was not withdrawn since.
+    Conflict where the reader has stated nothing yet; Denied.
     """
     actor.require(Permission.REVIEW_WRITE)
     study = load(session, actor, study_id)
@@ -86,9 +86,8 @@ def _measured(
     finding = review.finding
     if finding is None or not finding.is_positive:
         return None
-    # The oldest first, so that the newest of each picture comes last.
     outlines = reader_outlines.versions(session, [row.id for row in pictures], authors)
-    newest = {one.instance_id: one for one in outlines}
+    newest = reader_outlines.newest_counting(outlines)
     if newest:
         found = (
             phrases.measured_of(one.measurements, finding, "reader") for one in newest.values()

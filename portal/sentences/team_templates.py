@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
-from portal.languages import speaking
+from portal.errors import Conflict
+from portal.languages import _, speaking
 from portal.models import Finding, Language, SentenceTemplate, SizeClass, Team
 from portal.sentences import phrases, templates
 from portal.sentences.phrases import Measured, Stated
@@ -80,11 +81,35 @@ def preview(kind: Kind, text: str, language: Language) -> list[str]:
         return [templates.fill(text, phrases.phrases(stated)) for stated in _EXAMPLES[kind]]
 
 
+class Changed(Conflict):
+    """Another template is in force than the page had; `text` is that one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            "changed",
+            _(
+                "Not stored: this sentence was changed since you opened the page. It is now: "
+                "“%(text)s” Yours is still below; stored again, it takes the place of that one.",
+                text=text,
+            ),
+        )
+        self.text = text
+
+
 def change(
-    session: Session, actor: Actor, team_id: UUID, kind: str, text: str, now: datetime
+    session: Session,
+    actor: Actor,
+    team_id: UUID,
+    kind: str,
+    text: str,
+    now: datetime,
+    *,
+    shown: str | None = None,
 ) -> None:
-    """Another template in the team's language, "" for the default; one audit row. Raises Invalid
-    for what `templates.check` refuses, Denied.
+    """Another template in the team's language, "" for the default; one audit row.
+
+    `shown`: the template in force that the page had; None: it is not compared. Raises Changed where
+    it is another one now, Invalid for what `templates.check` refuses, Denied.
     """
     actor.require(Permission.PEOPLE_MANAGE)
     team = session.get(Team, team_id, with_for_update=True, populate_existing=True)
@@ -97,12 +122,18 @@ def change(
         raise Denied("sentence template")
     language = settings_of(session, team_id).language
     checked = templates.check(which, text) if text.strip() else ""
-    if checked == templates.default(language, which):
+    default = templates.default(language, which)
+    if checked == default:
         checked = ""
-    row = session.get(SentenceTemplate, (team_id, language, which.value), with_for_update=True)
+    key = (team_id, language, which.value)
+    row = session.get(SentenceTemplate, key, with_for_update=True, populate_existing=True)
     if (row.text if row else "") == checked:
         session.commit()
         return
+    in_force = row.text if row else default
+    if shown is not None and shown.strip() != in_force:
+        session.rollback()
+        raise Changed(in_force)
     if row is None:
         row = SentenceTemplate(team_id=team_id, language=language, kind=which.value)
         session.add(row)

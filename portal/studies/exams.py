@@ -5,13 +5,24 @@ An exam that was joined into another stays as a row, for its reviews; its id lea
 
 import re
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, exists, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, joinedload
 
-from portal.models import Instance, ModelVersion, Prediction, Study
+from portal.models import (
+    Arrival,
+    ArrivalEnd,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    ModelVersion,
+    Prediction,
+    Study,
+)
 
 _NUMBER: Final = re.compile(r"[0-9A-Fa-f]{6}")
 _BEGINNING: Final = re.compile(r"[0-9a-f]{7,31}")
@@ -143,3 +154,31 @@ def last_predictions(session: Session, ids: Collection[UUID]) -> dict[UUID, Pred
     """The newest prediction of each picture of these exams that has one, by the picture's id."""
     rows = session.scalars(_PREDICTIONS, {"study_ids": list(ids)})
     return {row.instance_id: row for row in rows}
+
+
+def make_new(session: Session, study: Study, since: datetime | None) -> None:
+    """An old exam is none any more, since a picture of today came to it: what waits of its other
+    pictures waits behind nobody, but for what a rule has put off. In the caller's transaction,
+    which holds the exam's lock: a job that another one holds is left as it is, so that neither
+    waits for the other.
+    """
+    study.is_old, study.new_since = False, since
+    is_put_off = exists().where(
+        Arrival.instance_id == Job.instance_id,
+        Arrival.end == ArrivalEnd.OFF_PEAK,
+        Arrival.asked_at.is_(None),
+    )
+    waiting = session.scalars(
+        select(Job)
+        .where(
+            Job.study_id == study.id,
+            Job.kind.in_((JobKind.RENDER, JobKind.SEGMENT)),
+            Job.state == JobState.QUEUED,
+            Job.priority < 0,
+            or_(Job.kind == JobKind.RENDER, not_(is_put_off)),
+        )
+        .with_for_update(skip_locked=True, of=Job)
+        .execution_options(populate_existing=True)
+    )
+    for job in waiting:
+        job.priority = 0

@@ -1,12 +1,16 @@
-"""Which outlines readers have drawn on pictures, with what was measured, and who is editing one."""
+"""Which outlines readers have drawn on pictures, with what was measured, and who is editing one.
 
-from collections.abc import Collection
+A version counts in reports, exports, sentences and figures unless it is a draft from which another
+reader took over (`Outline.kept`) and no review refers to it: nobody has stated that it is right.
+"""
+
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, exists, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal.models import (
@@ -17,6 +21,7 @@ from portal.models import (
     Outline,
     OutlineDraft,
     OutlineMeasurement,
+    ReviewSeen,
     User,
 )
 
@@ -42,6 +47,7 @@ class OutlineView:
     measurements: dict[str, Any] | None
     measuring: Measuring
     created: datetime
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +62,30 @@ class DraftView:
     is_drawn: bool
 
 
+def that_count() -> ColumnElement[bool]:
+    """The condition on `outlines` that a version counts."""
+    is_reviewed = exists().where(
+        ReviewSeen.instance_id == Outline.instance_id, ReviewSeen.outline_id == Outline.id
+    )
+    return or_(not_(Outline.kept), is_reviewed)
+
+
 def newest(
-    session: Session, instance_ids: Collection[UUID], by: Collection[UUID] | None = None
+    session: Session,
+    instance_ids: Collection[UUID],
+    by: Collection[UUID] | None = None,
+    *,
+    only_counting: bool = False,
 ) -> dict[UUID, Outline]:
     """The newest version of each picture's outline; pictures without one are left out.
 
-    `by`: only versions of these authors count, see `blindness.Readings.authors`; None: all.
+    `by`: only versions of these authors, see `blindness.Readings.authors`; None: all.
+    `only_counting`: of those that count.
     """
+    wanted = [*_of_authors(Outline.author_id, by), *([that_count()] if only_counting else [])]
     rows = session.scalars(
         select(Outline)
-        .where(Outline.instance_id.in_(instance_ids), *_of_authors(Outline.author_id, by))
+        .where(Outline.instance_id.in_(instance_ids), *wanted)
         .order_by(Outline.created, Outline.id)
         .execution_options(populate_existing=True)
     )
@@ -78,6 +98,11 @@ def newest_of_study(
     """The same for all pictures of an exam."""
     pictures = select(Instance.id).where(Instance.study_id == study_id)
     return newest(session, session.scalars(pictures).all(), by)
+
+
+def newest_counting(outlines: Iterable[OutlineView]) -> dict[UUID, OutlineView]:
+    """Of versions in their order the newest one of each picture that counts."""
+    return {one.instance_id: one for one in outlines if one.counts}
 
 
 def as_seen(ids: Collection[UUID]) -> str:
@@ -96,7 +121,7 @@ def versions(
     with the model's.
     """
     rows = session.execute(
-        select(Outline, User.name, OutlineMeasurement.measurements)
+        select(Outline, User.name, OutlineMeasurement.measurements, that_count())
         .join(User, User.id == Outline.author_id)
         .outerjoin(OutlineMeasurement, OutlineMeasurement.outline_id == Outline.id)
         .where(Outline.instance_id.in_(instance_ids), *_of_authors(Outline.author_id, by))
@@ -124,8 +149,9 @@ def versions(
             if row.id.hex in failed
             else "waiting",
             created=row.created,
+            counts=bool(counts),
         )
-        for row, author, measured in rows
+        for row, author, measured, counts in rows
     ]
 
 

@@ -8,6 +8,7 @@ query stands as keyed digests.
 import base64
 import string
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypedDict
 from uuid import UUID
@@ -52,6 +53,7 @@ from portal.vault import NotReadable, Vault
 SEALED: Final = "~"
 _SEARCH: Final = "worklist:search"
 _MOST_MATCHES: Final = 1000  # of each kind in each part of a table that is read around damage
+_MOST_BY_JOBS: Final = 5000  # exams, likewise
 
 
 SECOND_READ: Final = "second_read"
@@ -84,6 +86,19 @@ class Asked(TypedDict, total=False):
     query: str
 
 
+@dataclass(frozen=True, slots=True)
+class ExamsByJobs:
+    """The conditions that an exam has a job that failed, is unfinished, or of which the preparation
+    has begun, has not ended well (`unprepared`), or has ended (`rendered`).
+    """
+
+    failed: ColumnElement[bool]
+    unfinished: ColumnElement[bool]
+    begun: ColumnElement[bool]
+    unprepared: ColumnElement[bool]
+    rendered: ColumnElement[bool]
+
+
 def filters(
     vault: Vault,
     actor: Actor,
@@ -92,12 +107,15 @@ def filters(
     visible: ColumnElement[bool] | None = None,
     blind: ColumnElement[bool] | None = None,
     matched: Collection[UUID] | None = None,
+    jobs: ExamsByJobs | None = None,
 ) -> list[ColumnElement[bool]]:
     """The conditions that a list's filters ask for. `visible`: of which exams the actor may see
     what the AI found, None for all; of the others none is chosen by it. `blind`: which exams the
     actor may become the second reader of, see `blindness.readable_second`. `matched`: what the
-    search finds, where it was looked up before (`readable_matches`).
+    search finds, where it was looked up before (`readable_matches`). `jobs`: likewise which exams
+    have which jobs (`readable_jobs`).
     """
+    jobs = OF_LEDGER if jobs is None else jobs
     blind = blindness.may_become_second(actor) if blind is None else blind
     conditions = []
     of_ai = list[ColumnElement[bool]]()
@@ -105,12 +123,12 @@ def filters(
     if state == SECOND_READ:
         conditions.append(blind)
     elif visible is not None and state in _OF_VISIBLE:
-        conditions.append(_OF_VISIBLE[state](visible))
+        conditions.append(_OF_VISIBLE[state](visible, jobs))
     elif state == State.READY:
         conditions.append(false())
     elif state in _BY_STATE:
         chosen = conditions if state in _BEFORE_AI else of_ai
-        chosen.append(_BY_STATE[state]())
+        chosen.append(_BY_STATE[state](jobs))
     if asked.get("result", "") in _BY_RESULT:
         of_ai.append(_BY_RESULT[asked["result"]]())
     if asked.get("side") in ("right", "left", "both"):
@@ -293,51 +311,87 @@ def _has_job(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return Study.id.in_(select(Job.study_id).where(Job.kind.in_(RESULT_JOBS), *conditions))
 
 
-def _failed() -> ColumnElement[bool]:
-    return _has_job(Job.state == JobState.FAILED)
+_FAILED: Final = (Job.state == JobState.FAILED,)
+_UNFINISHED: Final = (Job.state.in_((JobState.QUEUED, JobState.RUNNING)),)
+_BEGUN: Final = (Job.kind == JobKind.RENDER, Job.state == JobState.RUNNING)
+_UNPREPARED: Final = (Job.kind == JobKind.RENDER, Job.state != JobState.DONE)
+_RENDERED: Final = (
+    Job.kind == JobKind.RENDER,
+    Job.state.in_((JobState.DONE, JobState.FAILED)),
+)
 
 
-def _unfinished() -> ColumnElement[bool]:
-    return _has_job(Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+# As the ledger has it.
+OF_LEDGER: Final = ExamsByJobs(
+    failed=_has_job(*_FAILED),
+    unfinished=_has_job(*_UNFINISHED),
+    begun=_has_job(*_BEGUN),
+    unprepared=_has_job(*_UNPREPARED),
+    rendered=exists().where(Job.study_id == Study.id, *_RENDERED),
+)
 
 
-def _begun() -> ColumnElement[bool]:
-    return _has_job(Job.kind == JobKind.RENDER, Job.state == JobState.RUNNING)
+def readable_jobs(session: Session) -> ExamsByJobs:
+    """The same by the rows of the ledger that can be read, for where a filter by state has met
+    damage. The session is rolled back.
+    """
 
+    def read(readable: Readable) -> ExamsByJobs:
+        def having(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+            with readable.parts(session) as parts:
+                ids = {
+                    study_id
+                    for part in parts
+                    for study_id in session.scalars(
+                        select(Job.study_id)
+                        .where(part, Job.kind.in_(RESULT_JOBS), *conditions)
+                        .distinct()
+                        .limit(_MOST_BY_JOBS)
+                    )
+                }
+            return Study.id.in_(ids)
 
-def _rendered() -> ColumnElement[bool]:
-    """Whether the preparation of one of the pictures has ended."""
-    return exists().where(
-        Job.study_id == Study.id,
-        Job.kind == JobKind.RENDER,
-        Job.state.in_((JobState.DONE, JobState.FAILED)),
-    )
+        unfinished = having(*_UNFINISHED)
+        unsettled = select(Study.id).where(or_(Study.band.is_(None), unfinished))
+        return ExamsByJobs(
+            failed=having(*_FAILED),
+            unfinished=unfinished,
+            begun=having(*_BEGUN),
+            unprepared=having(*_UNPREPARED),
+            # Only of exams without a result, or with more to come, is it asked.
+            rendered=having(*_RENDERED, Job.study_id.in_(unsettled)),
+        )
+
+    session.rollback()
+    return readable_rows.around_damage(session, Job, read)[0]
 
 
 # As `status` derives the states from those of the pictures.
-_BY_STATE: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {
+_BY_STATE: Final[dict[str, Callable[[ExamsByJobs], ColumnElement[bool]]]] = {
     # By rank, which is where the order's index begins.
-    "to_read": lambda: Study.rank < READ,
-    "read": lambda: Study.rank == READ,
-    State.RECEIVED: lambda: and_(_unfinished(), not_(_begun()), not_(_rendered())),
-    State.PREPARING: lambda: and_(_begun(), not_(_rendered())),
-    State.ANALYSING: lambda: and_(_unfinished(), _rendered()),
-    State.DONE: lambda: and_(Study.band.is_not(None), not_(_unfinished())),
-    State.NO_RESULT: lambda: and_(
+    "to_read": lambda _jobs: Study.rank < READ,
+    "read": lambda _jobs: Study.rank == READ,
+    State.RECEIVED: lambda jobs: and_(jobs.unfinished, not_(jobs.begun), not_(jobs.rendered)),
+    State.PREPARING: lambda jobs: and_(jobs.begun, not_(jobs.rendered)),
+    State.ANALYSING: lambda jobs: and_(jobs.unfinished, jobs.rendered),
+    State.DONE: lambda jobs: and_(Study.band.is_not(None), not_(jobs.unfinished)),
+    State.NO_RESULT: lambda jobs: and_(
         Study.is_without_result.is_(True),
         Study.band.is_(None),
-        not_(or_(_failed(), _unfinished())),
+        not_(or_(jobs.failed, jobs.unfinished)),
     ),
-    State.SKIPPED: lambda: and_(
-        Study.is_without_result.is_(False), Study.band.is_(None), not_(_unfinished()), _rendered()
-    ),
-    State.FAILED: lambda: and_(
-        Study.is_without_result.is_(True),
+    State.SKIPPED: lambda jobs: and_(
+        Study.is_without_result.is_(False),
         Study.band.is_(None),
-        _failed(),
-        not_(_unfinished()),
+        not_(jobs.unfinished),
+        jobs.rendered,
+    ),
+    State.FAILED: lambda jobs: and_(
+        Study.is_without_result.is_(True), Study.band.is_(None), jobs.failed, not_(jobs.unfinished)
     ),
 }
+# Which of them depend on jobs.
+BY_JOBS: Final = frozenset({state.value for state in State})
 # They say nothing of the analysis, nor of whether it has begun.
 _BEFORE_AI: Final = frozenset({"to_read", "read", State.RECEIVED, State.PREPARING})
 
@@ -349,12 +403,10 @@ def to_read(visible: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(Study.rank < READ, or_(Study.is_seen.is_(False), visible))
 
 
-_OF_VISIBLE: Final[dict[str, Callable[[ColumnElement[bool]], ColumnElement[bool]]]] = {
-    "to_read": to_read,
-    "read": lambda visible: and_(Study.is_seen.is_(True), not_(to_read(visible))),
-    State.READY: lambda visible: and_(
-        not_(visible), not_(_has_job(Job.kind == JobKind.RENDER, Job.state != JobState.DONE))
-    ),
+_OF_VISIBLE: Final[dict[str, Callable[[ColumnElement[bool], ExamsByJobs], ColumnElement[bool]]]] = {
+    "to_read": lambda visible, _jobs: to_read(visible),
+    "read": lambda visible, _jobs: and_(Study.is_seen.is_(True), not_(to_read(visible))),
+    State.READY: lambda visible, jobs: and_(not_(visible), not_(jobs.unprepared)),
 }
 _BY_RESULT: Final[dict[str, Callable[[], ColumnElement[bool]]]] = {
     "positive": lambda: Study.band.in_((Band.LIKELY, Band.POSSIBLE)),

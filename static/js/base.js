@@ -32,6 +32,15 @@ export async function renewToken() {
   return true;
 }
 
+/** A random UUID, also where the page came unencrypted: browsers offer their own over https alone. */
+export function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const text = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return text.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
 /** True while the person is typing: single-letter keys are then text, not shortcuts.
     @param {EventTarget | null} target */
 export function isTyping(target) {

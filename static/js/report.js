@@ -11,7 +11,11 @@ const panel = document.getElementById("report-panel");
 let waiting = null;
 
 /** @param {string} text */
-function say(text) { document.getElementById("report-status").textContent = text; }
+function say(text) {
+  const status = document.getElementById("report-status");
+  status.textContent = text;
+  status.scrollIntoView({ block: "nearest" }); // asked for by a key, it may lie below the window
+}
 
 /** The part of the page as it is now; whether a report is still being made. */
 async function renew() {

@@ -79,7 +79,7 @@ TABLE = [
         [
             *RESULT,
             ("UPDATE instances", "what the header and the pixels are"),
-            ("SELECT arrivals", "when its rule has it analysed, or that it is not"),
+            ("SELECT studies", "whether it is an old one, and what its rule makes of the picture"),
             ("INSERT jobs", "the segment job"),
             ("UPDATE jobs", "the render job is done"),
             *LOG,

@@ -116,11 +116,18 @@ def _is_damaged(session: Session, actor: Actor, study_id: UUID) -> bool:
 
 def _stands_in(session: Session, study_id: UUID, asked: Asked) -> bool:
     """Whether an exam that can't be read stands in such a list."""
-    others = (value for name, value in asked.items() if name not in ("state", "days"))
-    state = asked.get("state", "")
-    if state not in _OF_EVERY_EXAM or any(others):
+    if may_lack(asked):
         return False
+    state = asked.get("state", "")
     return not state or _has_unseen(session, study_id) is (state == "to_read")
+
+
+def may_lack(asked: Asked) -> bool:
+    """Whether such a list leaves out exams that can't be read: they are chosen by something that
+    only they could show.
+    """
+    others = (value for name, value in asked.items() if name not in ("state", "days"))
+    return asked.get("state", "") not in _OF_EVERY_EXAM or any(others)
 
 
 def _has_unseen(session: Session, study_id: UUID) -> bool:

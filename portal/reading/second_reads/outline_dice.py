@@ -18,8 +18,8 @@ def between(session: Session, vault: Vault, study_id: UUID, one: UUID, other: UU
     can't be read: the finding that is stated counts all the same.
     """
     pictures = {row.id: row for row in exams.pictures(session, [study_id])[study_id]}
-    mine = reader_outlines.newest(session, pictures, [one])
-    theirs = reader_outlines.newest(session, pictures, [other])
+    mine = reader_outlines.newest(session, pictures, [one], only_counting=True)
+    theirs = reader_outlines.newest(session, pictures, [other], only_counting=True)
     both = [pictures[i] for i in pictures if i in mine and i in theirs]
     try:
         found = [

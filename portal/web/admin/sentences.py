@@ -38,20 +38,26 @@ def page(team_id: UUID) -> str:
 def change(team_id: UUID) -> BaseResponse | tuple[str, int]:
     """Store a template, go back to the default, or show what it would make."""
     kind, text = request.form.get("kind", ""), request.form.get("text", "")
+    shown = request.form.get("shown", "")
     what = request.form.get("what", "store")
     wanted = "" if what == "default" else text
     try:
         if what == "preview":
             checked = templates.check(Kind(kind), text)
             language = team_templates.wording(db_session(), guard.actor(), team_id).language
-            shown = team_templates.preview(Kind(kind), checked, language)
-            return _page(team_id, kind=kind, text=text, examples=shown), 200
+            examples = team_templates.preview(Kind(kind), checked, language)
+            return _page(team_id, kind=kind, text=text, shown=shown, examples=examples), 200
         if what == "store" and not text.strip():
             raise Invalid("template", _("A sentence needs a text."))
-        team_templates.change(db_session(), guard.actor(), team_id, kind, wanted, guard.now())
+        given = (db_session(), guard.actor(), team_id, kind, wanted, guard.now())
+        team_templates.change(*given, shown=shown)
     except Invalid as bad:
         db_session().rollback()
-        return _page(team_id, kind=kind, text=text, error=bad.message), 422
+        return _page(team_id, kind=kind, text=text, shown=shown, error=bad.message), 422
+    except team_templates.Changed as changed:
+        # What was typed stays, and replaces the other one only where it is stored once more.
+        typed, now = (changed.text if what == "default" else text), changed.text
+        return _page(team_id, kind=kind, text=typed, shown=now, error=changed.message), 409
     except ValueError:
         return _page(team_id, error=_("Choose one of the sentences.")), 422
     flash(_("The sentence is stored."), "ok")
@@ -63,6 +69,7 @@ def _page(
     *,
     kind: str = "",
     text: str = "",
+    shown: str = "",
     error: str = "",
     examples: list[str] | None = None,
 ) -> str:
@@ -72,6 +79,7 @@ def _page(
         names=_KINDS,
         kind=kind,
         text=text,
+        shown=shown,
         error=error,
         examples=examples,
         length=templates.LENGTH,

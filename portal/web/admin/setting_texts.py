@@ -123,7 +123,7 @@ def _escalation(now: TeamSettings) -> str:
 def _language(now: TeamSettings) -> str:
     return _(
         "Pages are in %(language)s for those of the team who have chosen none themselves, and so "
-        "are its messages and the sentence that is copied.",
+        "are its messages, its reports and the sentence that is copied.",
         language=languages.NAMES[now.language],
     )
 

@@ -22,7 +22,7 @@ from portal.errors import Conflict, Invalid
 from portal.jobs import analysis, sweeper
 from portal.languages import _
 from portal.models import BlobKind
-from portal.reading import reviews, viewer_preferences, worklist
+from portal.reading import reviews, signing, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView
 from portal.reading.second_reads import waiting
@@ -30,10 +30,11 @@ from portal.reading.signatures.seen import open_signed
 from portal.reading.viewing import drafts, screen_checks
 from portal.reports import made
 from portal.services import db_session
+from portal.studies import exams
 from portal.studies.status import StudyState
 from portal.studies.worklist_filters import SECOND_READ
 from portal.web.clinic.informing import critical
-from portal.web.present import case_view, list_filters, review_view
+from portal.web.present import case_view, list_filters, review_view, sign_view
 from portal.web.present.informing import critical_view
 from portal.web.present.reports import lines as report_lines
 from portal.web.security import guard, screen_cookie
@@ -195,11 +196,20 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
         # What the AI found may be seen from now on: the page shows it.
         "reveals": saved.ai.is_visible and row.ai_visible is False,
         "line": shown if saved.is_new else "",
+        "verdict": _verdict(row.study_id),
         "critical": critical.html_of(row.study_id),
         "review": row.id.hex,
         "drawn": [asdict(one) for one in saved.annotations.get(picture, ())] if picture else [],
         "see_again": bool(saved.second_reads),
     }
+
+
+def _verdict(study_id: UUID) -> str:
+    """How firmly the verdict stands now: who has just stated a finding sees all of it."""
+    exam = exams.survivor_of(db_session(), study_id)
+    standing = signing.state_of(db_session(), exam)
+    stands = sign_view.stands(standing, has_result=True)
+    return render_template("case/verdict_state.html", sign=stands, now=guard.now())
 
 
 @blueprint.post("/analyse")

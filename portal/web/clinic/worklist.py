@@ -39,6 +39,7 @@ class ListPage:
     may_submit: bool = False
     critical: OpenFindings = open_findings.NONE
     second_reads: int = 0  # that wait for this person
+    may_lack: bool = False  # an exam that can't be read
 
     @property
     def options(self) -> dict[str, list[tuple[str, str]]]:
@@ -123,6 +124,7 @@ def worklist() -> str | BaseResponse:
         may_submit=guard.actor().may(Permission.STUDY_SUBMIT),
         critical=worklists.critical(db_session(), guard.actor()),
         second_reads=waiting.count(db_session(), guard.actor()) if may_read else 0,
+        may_lack=found.may_lack,
     )
     return render_template("worklist/worklist.html", page=page, **critical_view.TEXTS)
 

@@ -55,15 +55,21 @@ class AddendumLine:
 
 
 @dataclass(frozen=True)
-class SignPanel:
-    """`state` in words, by whom and when; `notes`: what has come in since. `known` is read by
-    static/js/case/sign.js.
-    """
+class Stands:
+    """How firmly a verdict stands: `state` in words, by whom and since when."""
 
     state: str
     is_signed: bool
     author: str
     when: datetime | None
+
+
+@dataclass(frozen=True)
+class SignPanel(Stands):
+    """The same, and what belongs to it; `notes`: what has come in since. `known` is read by
+    static/js/case/sign.js.
+    """
+
     notes: list[str]
     signatures: list[SignatureLine]  # the newest first
     addenda: list[AddendumLine]
@@ -125,6 +131,16 @@ def state_text(standing: Standing, *, has_result: bool) -> str:
     if standing.state is VerdictState.AI_ONLY and not has_result:
         return str(NOT_READ)
     return str(STATES[standing.state])
+
+
+def stands(standing: Standing, *, has_result: bool) -> Stands:
+    """The state of a verdict for the page."""
+    return Stands(
+        state_text(standing, has_result=has_result),
+        standing.is_signed,
+        standing.author,
+        standing.at,
+    )
 
 
 def new_pictures(count: int) -> str:

@@ -413,7 +413,12 @@ def spacing(row_mm: float | None, source: str | None, problem: str | None = None
         if problem == "not_plausible":
             return _("spacing not plausible: sizes in pixels")
         return _("spacing unknown: sizes in pixels")
-    return f"{fixed(row_mm, 3)} mm ({_SPACING.get(source, source)})"
+    return f"{fixed(row_mm, 3)} mm ({spacing_source(source)})"
+
+
+def spacing_source(source: str) -> str:
+    """Where a pixel spacing is from: 'at the detector'."""
+    return str(_SPACING.get(source, source))
 
 
 def spacing_note(row_mm: float | None, source: str | None, problem: str | None = None) -> str:

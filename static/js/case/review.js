@@ -21,7 +21,7 @@ import { _, ngettext } from "../language.js";
 
 /** @typedef {{ focus: any, comment: string, size: string, reason: string }} Sent */
 /** @typedef {{
-      is_new: boolean, after: string, stated: Stated, label: string, line: string, reveals: boolean,
+      is_new: boolean, after: string, stated: Stated, label: string, line: string, verdict: string, reveals: boolean,
       critical?: object, review: string, drawn: import("../viewer/annotations.js").Annotation[], see_again: boolean,
     }} Saved */
 
@@ -180,6 +180,7 @@ export class Review {
   #show(text, bad = false) {
     this.status.textContent = text;
     this.status.classList.toggle("bad", bad);
+    if (bad) this.status.scrollIntoView({ block: "nearest" }); // the panel may be longer than the window
   }
 
   /** True once it is safe to leave the case: saves have arrived, and nothing entered is lost. */
@@ -272,6 +273,9 @@ export class Review {
     this.saved(answer);
     document.getElementById("late-note").replaceChildren(); // it was read now
     document.getElementById("review-current").textContent = answer.label;
+    const verdict = document.getElementById("verdict-state");
+    verdict.innerHTML = answer.verdict;
+    refreshTimes(verdict);
     if (this.comment.value === sent.comment) this.comment.value = "";
     if (this.size.value === sent.size) this.size.value = answer.stated.size;
     if (this.reason.value === sent.reason) this.reason.value = answer.stated.reason;

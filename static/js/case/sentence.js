@@ -10,7 +10,11 @@ export async function copySentence() {
   const status = place.querySelector(".save-status");
   const text = place.querySelector("textarea");
   /** @param {string} words */
-  const show = (words, bad = false) => { status.textContent = words; status.classList.toggle("bad", bad); };
+  const show = (words, bad = false) => {
+    status.textContent = words;
+    status.classList.toggle("bad", bad);
+    status.scrollIntoView({ block: "nearest" }); // the panel may be longer than the window
+  };
   text.hidden = true;
   show("");
   let sentence;

@@ -1,6 +1,6 @@
 // Signing: the stated finding with what is on the screen, after a fresh proof of identity, and addenda.
 
-import { csrfToken, renewToken } from "../base.js";
+import { csrfToken, newId, renewToken } from "../base.js";
 import { isMarked } from "./critical.js";
 import { NOT_STORED } from "../viewer/drawn_saver.js";
 import { _ } from "../language.js";
@@ -61,7 +61,7 @@ export class Signing {
       shown: known.shown, view: this.page.view(),
     };
     const text = JSON.stringify(body);
-    if (text !== this.#sent) { this.#sent = text; this.#id = crypto.randomUUID(); }
+    if (text !== this.#sent) { this.#sent = text; this.#id = newId(); }
     const answer = await this.#post(this.urls.sign, { id: this.#id, ...body });
     if (answer.ok) {
       this.review.took(String(sent.get("comment")));
@@ -77,7 +77,7 @@ export class Signing {
     const place = document.getElementById("addendum-status");
     const text = this.text.value;
     if (!text.trim()) return;
-    if (text !== this.#sent) { this.#sent = text; this.#id = crypto.randomUUID(); }
+    if (text !== this.#sent) { this.#sent = text; this.#id = newId(); }
     place.textContent = _("Adding …");
     const answer = await this.#post(this.urls.add, { id: this.#id, text });
     place.textContent = answer.ok ? _("Added.") : answer.detail;

@@ -31,15 +31,6 @@ export async function post(url, body, mayRenew = true) {
   }
 }
 
-/** A random UUID, also where the page came unencrypted. */
-export function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const text = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return text.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-}
-
 export class Draft {
   #timer = 0;
   #beat = 0;

@@ -2,7 +2,8 @@
 // while it grows. The end of the editing is a new version; the AI's own outline never changes.
 
 import { EditBar } from "./bar.js";
-import { Draft, newId, post } from "./draft.js";
+import { Draft, post } from "./draft.js";
+import { newId } from "../base.js";
 import { History } from "./history.js";
 import { Mask } from "./mask.js";
 import { Pen } from "./pen.js";

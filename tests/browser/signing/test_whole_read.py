@@ -158,6 +158,33 @@ def test_an_addendum_stands_below_what_was_signed(visitor: Visitor) -> None:
     expect(page.locator("#verdict-state")).to_contain_text("Final")
 
 
+_ON_TOP = """element => {
+    const box = element.getBoundingClientRect();
+    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    return element.contains(top);
+}"""
+
+
+def test_what_is_typed_and_stated_is_not_below_the_verdict(visitor: Visitor) -> None:
+    """The verdict stays in sight at the end of the panel; what a key leads to lies above it."""
+    study, _ = visitor.site.complete(draw(407), patient_name="LOW^WINDOW")
+    page = visitor.open(f"/studies/{study}", size=(1280, 720))
+    page.wait_for_selector(READY)
+    expect(page.locator("#verdict-state")).to_contain_text("AI only")
+    page.keyboard.press("l")
+    expect(page.locator("#review-current")).to_have_text("Left · disagreed")
+    expect(page.locator("#verdict-state")).to_contain_text("Preliminary Rita Reader")
+    for key, field in (("c", "#review-comment"), ("d", "#review-size")):
+        page.keyboard.press(key)
+        expect(page.locator(field)).to_be_focused()
+        assert page.locator(field).evaluate(_ON_TOP), field
+        page.keyboard.press("Escape")
+    page.keyboard.press("Shift+C")
+    status = page.locator("#sentence [role=status]")
+    expect(status).not_to_be_empty()
+    assert status.evaluate(_ON_TOP)
+
+
 _STATE = """async () => {
     const script = document.querySelector("script[type=module][src*=case]").src;
     return (await import(script)).viewerOfPage().state();

@@ -32,19 +32,22 @@ from ml.datasets import rle
 from portal import errors
 from portal.access import Denied
 from portal.exchange import deidentified_export, deidentify
+from portal.exchange.deidentified_export import letters
 from portal.exchange.deidentify import Identity
 from portal.formats import codestream_scrub, mask_png
 from portal.formats.codestream_scrub import NotCleanable
 from portal.formats.limited_work import PLACES, Busy, places
 from portal.formats.refusals import Refused
-from portal.models import AuditEvent
+from portal.models import AiShown, AuditEvent
 from portal.reading import reviews
 from portal.web.clinic.export import WARNINGS
+from tests.portal.teams.test_ai_visibility import set_policy
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.jobs import prediction_of
 from tests.support.outlines.pages import Page, drawn, measured
 from tests.support.pictures import compressed_dicom, dicom, jpeg, png
+from tests.support.second_reads.readers import colleague, state
 
 CANARY = "CANARY"
 # By it a picture of 8 x 6 pixels is as large as a chest X-ray.
@@ -698,10 +701,14 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
     assert result["prediction"]["probability"] == 0.91
     stated = {"finding": "left", "size": "10_to_30", "verdict": "disagree", "reason": "wrong_side"}
     assert result["reviews"] == [stated | {"signed": False}]
-    assert result["verdict"] == {"state": "preliminary", "finding": "left"}
+    assert result["verdict"] == {
+        "state": "preliminary",
+        "finding": "left",
+        "reason": "wrong_side",
+    }
     (line,) = csv.DictReader(files["result.csv"].decode().splitlines())
     assert (line["picture"], line["probability"], line["finding"]) == ("1", "0.91", "left")
-    assert line["verdict_state"] == "preliminary"
+    assert (line["verdict_state"], line["reason"]) == ("preliminary", "wrong_side")
     assert result["prediction"]["model"]["retracted"] is None
     assert "by eye" in result["size_of_reviews"]
     manifest = json.loads(files["manifest.json"])
@@ -733,6 +740,38 @@ def test_the_readers_outline_is_beside_the_models(clinic: Clinic) -> None:
     assert (outline["pixels"], outline["dice_to_model"]) == (6, 0.0)
     assert outline["measurements"]["side"] == "left"
     assert set(outline) == {"pixels", "dice_to_model", "dice_to_version_before", "measurements"}
+
+
+def test_no_reader_of_many_is_left_out(clinic: Clinic) -> None:
+    """28 readers: the last ones are called aa and ab."""
+    study_id = done(clinic)
+    people = [clinic.mate, *(colleague(clinic, f"r{number}") for number in range(27))]
+    for number, person in enumerate(people):
+        page = Page(clinic, study_id, person)
+        page.begin()
+        page.save(drawn((number, number + 1)), now=after(seconds=number))
+    _, files = export(clinic, study_id)
+    assert files["reader-mask-by-z.png"] == mask_png.write([(25, 26)], 8, 6)
+    assert files["reader-mask-by-ab.png"] == mask_png.write([(27, 28)], 8, 6)
+    named = {one["by"] for one in csv.DictReader(files["masks.csv"].decode().splitlines())}
+    assert {"reader z", "reader aa", "reader ab"} < named
+    assert sum(name.startswith("reader-mask-by-") for name in files) == len(people)
+    assert [letters(number) for number in (0, 701, 702)] == ["a", "zz", "aaa"]
+
+
+@pytest.mark.parametrize(("finding", "reason"), [("right", "chest_drain"), ("unsure", "other")])
+def test_an_export_without_the_ai_has_the_readers_reason(
+    clinic: Clinic, finding: str, reason: str
+) -> None:
+    set_policy(clinic, AiShown.NEVER)
+    study_id = clinic.submit().study_id
+    clinic.segment(clinic.render(study_id))
+    state(clinic, clinic.mate, study_id, finding, reason=reason)
+    _, files = export(clinic, study_id)
+    result = json.loads(files["result.json"])
+    assert (result["prediction"], result["verdict"]["reason"]) == (None, reason)
+    (line,) = csv.DictReader(files["result.csv"].decode().splitlines())
+    assert (line["probability"], line["reason"]) == ("", reason)
 
 
 def test_of_pixels_that_are_not_square_the_readers_outline_has_the_files_size(

@@ -93,6 +93,8 @@ def test_an_exam_of_today_is_raised_although_it_is_joined_with_an_old_one(
     with clinic.session as session:
         study = session.get_one(Study, one)
         assert (study.is_old, study.rank == POSITIVE) == (is_old, not is_old)
+        # Its turnaround begins with the exam of today.
+        assert study.new_since == (after(minutes=1) if survivor and not absorbed else None)
 
 
 def test_a_joined_exam_is_found_by_the_family_names_of_both(clinic: Clinic) -> None:

@@ -9,14 +9,14 @@ from ml.inference import measurements
 from portal.errors import Invalid
 from portal.intake import stated, submission
 from portal.jobs import claims
-from portal.models import POSITIVE, REST, Job, Study
+from portal.models import POSITIVE, REST, Job, JobState, Study
 from portal.reading import case, worklist
 from portal.reading.viewer_preferences import Preferences
 from portal.studies import sealed_fields, worklist_order
 from portal.web.present import case_view
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
-from tests.support.jobs import prediction_of, segmented
+from tests.support.jobs import facts_of, prediction_of, rendered, segmented
 from tests.support.pictures import dicom, picture
 
 DAY = timedelta(hours=24)
@@ -190,10 +190,37 @@ def test_an_old_exam_waits_and_is_not_raised(clinic: Clinic) -> None:
 
 
 def test_a_new_picture_of_an_old_exam_makes_it_new(clinic: Clinic) -> None:
-    uid = "1.2.3.4"
+    """It is raised, and what waits of its older picture waits behind nobody any more."""
+    uid, later = "1.2.3.4", after(hours=1)
     first = sent(clinic, dicom(StudyInstanceUID=uid, StudyDate="20200101"))
-    second = sent(clinic, dicom(StudyInstanceUID=uid))
-    assert second.study_id == first.study_id
+    begun = clinic.claim(clinic.job(first.study_id).id)  # prepared when the second picture comes
+    assert begun is not None
+    third = sent(clinic, dicom(StudyInstanceUID=uid, StudyDate="20200101", InstanceNumber="3"))
     with clinic.session as session:
-        assert not session.get_one(Study, first.study_id).is_old
+        assert session.get_one(Study, first.study_id).new_since is None
+    second = sent(clinic, dicom(StudyInstanceUID=uid, InstanceNumber="2"), later)
+    assert {second.study_id, third.study_id} == {first.study_id}
+    with clinic.session as session:
+        study = session.get_one(Study, first.study_id)
+        assert (study.is_old, study.new_since) == (False, later)
+        waiting = session.query(Job.priority).filter_by(state=JobState.QUEUED).all()
+        assert waiting == [(0,), (0,)]
         worklist_order.place(session, first.study_id)
+    clinic.store(begun, later, **rendered(8, 6))
+    follower = clinic.finish(begun, {"facts": facts_of(8, 6)}, later)
+    assert follower is not None
+    with clinic.session as session:
+        assert session.get_one(Job, follower).priority == 0
+    clinic.segment(follower, later)
+    with clinic.session as session:
+        assert session.get_one(Study, first.study_id).rank == POSITIVE
+
+
+def test_an_exam_of_today_stays_one_where_an_old_picture_comes(clinic: Clinic) -> None:
+    uid = "1.2.3.4"
+    sent(clinic, dicom(StudyInstanceUID=uid))
+    old = sent(clinic, dicom(StudyInstanceUID=uid, StudyDate="20200101", InstanceNumber="2"))
+    with clinic.session as session:
+        study = session.get_one(Study, old.study_id)
+        assert (study.is_old, study.new_since) == (False, None)
+        assert session.query(Job.priority).all() == [(0,), (0,)]

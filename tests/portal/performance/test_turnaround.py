@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from portal.models import ProofMethod, Study
+from portal.models import JobKind, ProofMethod, Study
 from portal.performance import months
 from portal.performance.turnaround import STEPS, turnaround
 from portal.reading import reviews, signing
@@ -15,6 +15,7 @@ from portal.reading.lists import claims
 from portal.reading.signing import Proof
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
+from tests.support.jobs import facts_of, rendered
 
 MONTH = months.until(NOW)[-1]
 
@@ -31,6 +32,11 @@ def sign(clinic: Clinic, study: UUID, now: datetime, comment: str = "") -> None:
             proof=Proof(ProofMethod.PASSWORD_CODE, now),
             now=now,
         )
+
+
+def review(clinic: Clinic, study: UUID, now: datetime, finding: str = "right") -> None:
+    with clinic.session as session:
+        reviews.add_review(session, clinic.vault, clinic.mate, study, finding=finding, now=now)
 
 
 def test_the_percentiles_of_each_step_by_nearest_rank(clinic: Clinic) -> None:
@@ -90,6 +96,39 @@ def test_an_old_exam_is_in_no_step(clinic: Clinic) -> None:
     with clinic.session as session:
         assert sorted(session.scalars(select(Study.is_old))) == [False, True]
         assert turnaround(session, MONTH)["arrival_to_ai"].count == 1
+
+
+def test_an_old_exam_counts_from_its_first_picture_of_today_on(clinic: Clinic) -> None:
+    """Not what was found, looked at and read before; and in the month in which that one came."""
+    uid, before = "1.2.3.4", NOW - timedelta(days=60)
+    old = clinic.submit(StudyInstanceUID=uid, StudyDate="20200101", now=before).study_id
+    clinic.segment(clinic.render(old, before), before)
+    review(clinic, old, before + timedelta(hours=1))
+    assert clinic.submit(StudyInstanceUID=uid, InstanceNumber="2").study_id == old
+    ticket = clinic.claim(clinic.queued(old, JobKind.RENDER).id)
+    assert ticket is not None
+    clinic.store(ticket, **rendered(8, 6))
+    follower = clinic.finish(ticket, {"facts": facts_of(8, 6)})
+    assert follower is not None
+    clinic.segment(follower, NOW + timedelta(minutes=2))
+    with clinic.session as session:
+        claims.claim(session, clinic.mate, old, NOW + timedelta(minutes=3))
+    review(clinic, old, NOW + timedelta(minutes=5), finding="none")
+    with clinic.session as session:
+        then = next(month for month in months.until(NOW) if month.start <= before < month.end)
+        assert turnaround(session, then) == {}
+        found = turnaround(session, MONTH)
+    seconds = {step: times.seconds[50] for step, times in found.items()}
+    assert seconds == pytest.approx(
+        {
+            "arrival_to_ai": 120,
+            "arrival_to_look": 180,
+            "arrival_to_review": 300,
+            "ai_to_look": 60,
+            "ai_to_review": 180,
+        },
+        abs=0.01,
+    )
 
 
 def test_without_exams_there_is_no_step(clinic: Clinic) -> None:

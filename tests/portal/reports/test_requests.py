@@ -147,6 +147,24 @@ def test_without_the_ai_nothing_of_it_is_in_a_report(clinic: Clinic) -> None:
         assert part not in text, part
 
 
+@pytest.mark.parametrize(
+    ("finding", "reason", "text"),
+    [
+        ("right", "chest_drain", "Reason: Chest drain"),
+        ("unsure", "poor_image", "Reason: Poor picture"),
+        ("none", "skin_fold", ""),  # the reason for another finding than the AI's
+    ],
+)
+def test_without_the_ai_the_readers_reason_is_there_unless_it_states_what_the_ai_found(
+    clinic: Clinic, finding: str, reason: str, text: str
+) -> None:
+    study = clinic.done()
+    state(clinic, clinic.mate, study, finding, reason=reason)
+    found = texts(content_of(clinic, ask(clinic, study, with_ai=False))[0])
+    assert text in found
+    assert ("Reason: " in found) is bool(text)
+
+
 def test_a_blind_second_readers_report_has_no_outline_of_the_first_on_its_pictures(
     clinic: Clinic,
 ) -> None:

@@ -12,6 +12,7 @@ from portal.languages import DEFAULT, speaking
 from portal.models import Reason, Verdict
 from portal.reading.case_records import PictureView, PredictionView, ReviewView, StudyView
 from portal.reports.objects import About
+from portal.studies.reader_outlines import newest_counting
 from portal.web.present import wording
 from portal.web.present.reports import text as report_text
 from worker.contract.contents.object_content import (
@@ -56,8 +57,8 @@ def _composed(about: About) -> tuple[ObjectContent, list[bytes]]:
         created=about.created.strftime(_TIME),
         software=software(),
         device_uid=about.uid("device"),
-        research=report_text.RESEARCH,
-        title=report_text.TITLE,
+        research=str(report_text.RESEARCH),
+        title=str(report_text.TITLE),
         identities={
             kind: Identity(
                 series=_uid(about, about.report_id, f"{kind.value}:series"),
@@ -201,15 +202,14 @@ def _assessment(view: StudyView, instance_id: UUID, review: ReviewView) -> Asses
         return Assessment.UNDECIDED
     if review.verdict is not Verdict.AGREE:
         return None
-    is_drawn = any(one.instance_id == instance_id for one in view.outlines)
+    is_drawn = instance_id in newest_counting(view.outlines)
     is_changed = is_drawn or review.reason in _WHAT_IS_WRONG_WITH_IT
     return Assessment.CHANGED if is_changed else Assessment.ACCEPTED
 
 
 def _outlines(about: About, ai: AiPart) -> tuple[list[TrackedOutline], list[bytes]]:
     """The AI's outline, where its result stands and is one of something, and the reader's."""
-    newest = {one.instance_id: one for one in about.view.outlines}
-    drawn = newest.get(about.picture.instance_id)
+    drawn = newest_counting(about.view.outlines).get(about.picture.instance_id)
     found, data = list[TrackedOutline](), list[bytes]()
     for one in about.file.outlines if about.file else ():
         is_ai = one.by is OutlineBy.AI
@@ -227,7 +227,7 @@ def _outlines(about: About, ai: AiPart) -> tuple[list[TrackedOutline], list[byte
             TrackedOutline(
                 by=one.by,
                 form=one.form,
-                label=report_text.LABELS[one.by],
+                label=str(report_text.LABELS[one.by]),
                 rows=one.rows,
                 columns=one.columns,
                 bytes=len(one.data),

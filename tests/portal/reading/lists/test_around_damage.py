@@ -95,6 +95,8 @@ def test_lists_are_as_they_were_before_the_damage(
     # By what is hidden, and by what can't be read, none is chosen.
     found = [exams[-1]] if policy is AFTER else []
     assert whole(clinic, result="positive") == found
+    lists = (page, clinic_page(clinic), clinic_page(clinic, result="positive"))
+    assert [one.may_lack for one in lists] == [False, False, True]
 
     with clinic.session as session:
         given = (session, clinic.vault, clinic.mate)
@@ -127,9 +129,12 @@ def test_a_search_finds_what_can_be_read(
     again = clinic.submit(PatientID=f"P-{DAMAGED}", now=after(minutes=EXAMS)).study_id
     set_policy(clinic, policy)
     assert set(whole(clinic, query=f"P-{DAMAGED}")) == {exams[DAMAGED], again}
+    assert not clinic_page(clinic, query=f"P-{DAMAGED}").may_lack
     damage(clinic, exams[DAMAGED])
     assert whole(clinic, query=f"P-{DAMAGED}") == [again]
+    assert clinic_page(clinic, query=f"P-{DAMAGED}").may_lack
     assert whole(clinic, query="P-0") == [exams[0]]
+    assert not clinic_page(clinic).may_lack, "it stands in the list"
     number = exams[DAMAGED].hex[:6].upper()
     with clinic.session as session:
         address = worklist.address_of(session, clinic.vault, clinic.mate, f"#{number}")

@@ -144,6 +144,26 @@ def test_a_damaged_exam_keeps_no_other_of_its_patient_from_being_read(
     assert client.get(f"/studies/{study}").status_code == 200
 
 
+def test_a_search_states_that_an_exam_that_cannot_be_read_may_be_missing(
+    app: Flask, reader: Person, technologist: Person
+) -> None:
+    wanted = of_patient(app, technologist, 1, "2026-02-01")
+    for shade in range(2, CASES):
+        make_study(app, technologist, shade)
+    client = sign_in(app, reader)
+
+    def found(query: str) -> tuple[bool, bool]:
+        page = post(client, "/worklist/search", {"q": query}, follow_redirects=True).text
+        return f'id="case-{wanted}"' in page, "They were not searched" in page
+
+    assert found("P-1") == (True, False)
+    overwrite_rows_of(app, Study, wanted)
+    assert found("P-1") == (False, True)
+    assert found("P-2") == (False, False), "nothing of that number is there"
+    whole = client.get("/worklist?state=all").text
+    assert (f'id="case-{wanted}"' in whole, "They were not searched" in whole) == (True, False)
+
+
 def of_patient(app: Flask, sender: Person, shade: int, day: str) -> UUID:
     """An exam of that day of the one patient who has a patient ID."""
     core = core_of(app)
