@@ -106,7 +106,7 @@ def _add(chosen: argparse.Namespace) -> int:
 def _change(chosen: argparse.Namespace) -> int:
     with _opened() as (session, _vault, _settings):
         node = _node(session, chosen.ae_title)
-        before = nodes.described(node)
+        before = nodes.described(session, node)
 
         def either(given: str | None, otherwise: str) -> str:
             return otherwise if given is None else given

@@ -116,7 +116,7 @@ def _page(
     chosen = changing or _asked_for()
     shown = next((node for node, _team in found if node.id == chosen), None)
     if stated is None and shown is not None:
-        stated = nodes.described(shown)
+        stated = nodes.described(session, shown)
     return render_template(
         "admin/dicom.html",
         nodes=found,
