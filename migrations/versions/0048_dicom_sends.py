@@ -47,8 +47,10 @@ def upgrade() -> None:
         _reference("dicom_sends", "study_id", "studies"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dicom_sends")),
         sa.UniqueConstraint(
-            *("node_id", "study_id", "moment", "trigger_id"),
-            name=op.f("uq_dicom_sends_node_id_study_id_moment_trigger_id"),
+            "node_id",
+            "moment",
+            "trigger_id",
+            name=op.f("uq_dicom_sends_node_id_moment_trigger_id"),
         ),
         sa.UniqueConstraint("commitment_id", name=op.f("uq_dicom_sends_commitment_id")),
     )

@@ -8,6 +8,7 @@ associate. It never writes data sets to files.
 import logging
 import socket
 import ssl
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -52,6 +53,16 @@ def silence() -> None:
     warnings.filterwarnings("ignore", module=r"pynetdicom|pydicom")
     _config.LOG_HANDLER_LEVEL = "none"
     _config.STORE_RECV_CHUNKED_DATASET = False  # it writes plain bytes to temporary files
+
+
+def log_kinds_of_errors() -> None:
+    """Threads of pynetdicom end in errors whose texts quote what was sent: log their kinds."""
+    threading.excepthook = _log_its_kind
+
+
+def _log_its_kind(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_type is not SystemExit:
+        _log.error("a thread ended: %s", failed.exc_type.__name__)
 
 
 class Incoming(Association):
@@ -125,8 +136,8 @@ class _Judged(ACSE):
 
 
 class _Bounded(DIMSEServiceProvider):
-    """Gathers messages up to a size, while no more than so many wait. `is_too_large`: the message before was larger, and its data
-    set was dropped while it came.
+    """Gathers messages up to a size, while no more than so many wait. `is_too_large`: the message
+    before was larger, and its data set was dropped while it came.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class DicomSend(Base):
 
     __tablename__ = "dicom_sends"
     __table_args__ = (
-        UniqueConstraint("node_id", "study_id", "moment", "trigger_id"),
+        UniqueConstraint("node_id", "moment", "trigger_id"),
         Index("ix_dicom_sends_due", "state", "next_at"),
         Index("ix_dicom_sends_study", "study_id", "node_id"),
         Index("ix_dicom_sends_created", "created"),
