@@ -45,7 +45,9 @@ def dicom_options(parser: argparse.ArgumentParser) -> None:
         switch = actions.add_parser(name, help=text)
         switch.add_argument("ae_title", metavar="AE_TITLE")
         switch.set_defaults(act=_switch, on=on)
-    alive = actions.add_parser("alive", help="only tell whether a listener or sender elsewhere works")
+    alive = actions.add_parser(
+        "alive", help="only tell whether a listener or sender elsewhere works"
+    )
     alive.add_argument("--sender", action="store_true", help="a sender, not a listener")
     alive.set_defaults(act=_alive)
     test = actions.add_parser("echo", help="call a node at its host and port")

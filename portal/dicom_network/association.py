@@ -140,9 +140,7 @@ class _Bounded(DIMSEServiceProvider):
     before was larger, and its data set was dropped while it came.
     """
 
-    def __init__(
-        self, association: Association, most_bytes: int, *, most_waiting: int = 0
-    ) -> None:
+    def __init__(self, association: Association, most_bytes: int, *, most_waiting: int = 0) -> None:
         super().__init__(association)
         self._most_bytes = most_bytes
         self._most_waiting = most_waiting

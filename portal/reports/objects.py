@@ -203,9 +203,7 @@ def archives_of(session: Session, report_id: UUID) -> dict[UUID, Blob]:
     they may be taken out.
     """
     done = [job.id for job in _jobs(session, [report_id]) if job.state is JobState.DONE]
-    query = select(Blob).where(
-        Blob.job_id.in_(done), Blob.kind == BlobKind.REPORT, Blob.current
-    )
+    query = select(Blob).where(Blob.job_id.in_(done), Blob.kind == BlobKind.REPORT, Blob.current)
     return {blob.instance_id: blob for blob in session.scalars(query)}
 
 

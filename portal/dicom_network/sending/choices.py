@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.errors import Invalid
@@ -33,6 +35,16 @@ def of(session: Session, node: DicomNode) -> Chosen:
     """What a node gets."""
     found = session.get(DicomDestination, node.id)
     return NOTHING if found is None else (tuple(found.objects), tuple(found.moments))
+
+
+def all_of(session: Session) -> dict[UUID, Chosen]:
+    """What each node gets that gets something."""
+    found = {
+        one.node_id: (tuple(one.objects), tuple(one.moments))
+        for one in session.scalars(select(DicomDestination))
+    }
+    session.commit()
+    return found
 
 
 def checked(

@@ -130,9 +130,7 @@ def prolong(session: Session, claimed: Claim, seconds: float = CLAIM_SECONDS) ->
 
 def of(session: Session, claimed: Claim) -> DicomSend:
     """The row of a claim, locked until the caller's commit. Raises Lapsed."""
-    row = session.get(
-        DicomSend, claimed.send_id, with_for_update=True, populate_existing=True
-    )
+    row = session.get(DicomSend, claimed.send_id, with_for_update=True, populate_existing=True)
     if row is None or row.claimed_until != claimed.until or row.finished_at is not None:
         session.rollback()
         raise Lapsed
@@ -220,9 +218,7 @@ def prove(one: DicomSentObject, proof: SendProof, now: datetime) -> None:
     one.state, one.proof, one.code, one.changed = SentState.PROVEN, proof, "", now
 
 
-def _end(
-    session: Session, row: DicomSend, state: SendState, reason: str, now: datetime
-) -> None:
+def _end(session: Session, row: DicomSend, state: SendState, reason: str, now: datetime) -> None:
     row.state, row.reason = state, reason
     row.claimed_until, row.finished_at = None, now
     found = objects_of(session, row.id)

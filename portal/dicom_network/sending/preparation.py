@@ -129,9 +129,7 @@ def files(session: Session, vault: Vault, report_id: UUID) -> list[Made]:
     return found
 
 
-def check(
-    session: Session, vault: Vault, claimed: Claim, now: datetime
-) -> tuple[Study, Actor]:
+def check(session: Session, vault: Vault, claimed: Claim, now: datetime) -> tuple[Study, Actor]:
     """The exam of a send and in whose name it is opened, where it may be sent now; else the send
     is settled and `_Over` raised.
     """
@@ -219,15 +217,15 @@ def _prepared(
             asked = requests.request(session, vault, actor, study_id, composes.report, now)
             report_id = asked.report.id
             row = ledger.of(session, claimed)
+            if row.report_id != report_id:
+                _begin_anew(session, row)
             row.report_id = report_id
             session.commit()
             if asked.job_id is not None:
                 sweeper.notify(session, services.broker, asked.job_id)
-        view = next(
-            one for one in made.of_exam(session, study_id) if one.report_id == report_id
-        )
+        view = next(one for one in made.of_exam(session, study_id) if one.report_id == report_id)
         session.commit()
-        has_failed = view.objects is not None and view.objects.state == "failed"
+        has_failed = view.objects is not None and view.objects.failed > 0
         if view.state == "ready" and (view.objects is None or (is_again and has_failed)):
             jobs = objects.request(
                 *(session, vault, actor, study_id, report_id), composes.objects, now
@@ -254,9 +252,7 @@ def _prepared(
     return _list(session, vault, claimed, report_id, now)
 
 
-def _list(
-    session: Session, vault: Vault, claimed: Claim, report_id: UUID, now: datetime
-) -> bool:
+def _list(session: Session, vault: Vault, claimed: Claim, report_id: UUID, now: datetime) -> bool:
     """Write down which objects the node is to get."""
     found = files(session, vault, report_id)
     row = ledger.of(session, claimed)

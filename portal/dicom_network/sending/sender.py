@@ -19,7 +19,11 @@ from portal.dicom_network.association import log_kinds_of_errors, silence
 from portal.dicom_network.sending import ledger, preparation, triggers
 from portal.dicom_network.sending.ledger import Claim, Lapsed
 from portal.dicom_network.sending.preparation import Composes
-from portal.dicom_network.sending.transmission import Attempt
+from portal.dicom_network.sending.transmission import (
+    ANSWER_SECONDS,
+    SAME_ASSOCIATION_SECONDS,
+    Attempt,
+)
 from portal.governance import scheduler_signs
 from portal.models import SendState
 from portal.services import UNAVAILABLE, Services
@@ -36,9 +40,22 @@ _DAMAGED_SECONDS: Final = 3600.0
 
 
 class Sender:
-    """Sends what is due. `step` does one send of a node; `run` does all until it is stopped."""
+    """Sends what is due. `step` does one send of a node; `run` does all until it is stopped.
 
-    def __init__(self, services: Services, engine: Engine, composes: Composes) -> None:
+    `answer_seconds`: how long a node may take for each answer; `same_seconds`: how long its report
+    of storage commitment is waited for on the association on which it was asked.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        engine: Engine,
+        composes: Composes,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        same_seconds: float = SAME_ASSOCIATION_SECONDS,
+    ) -> None:
+        self._answer_seconds, self._same_seconds = answer_seconds, same_seconds
         self._services = services
         self._sessions = database.sessions(engine)
         self._composes = composes
@@ -84,7 +101,13 @@ class Sender:
                 is_ready = True
         if not is_ready:
             return
-        attempt = Attempt(services, self._sessions, claimed)
+        attempt = Attempt(
+            services,
+            self._sessions,
+            claimed,
+            answer_seconds=self._answer_seconds,
+            same_seconds=self._same_seconds,
+        )
         if state is SendState.PROVING:
             attempt.prove()
         else:

@@ -37,7 +37,7 @@ from portal.studies import sealed_fields
 from portal.vault import NotReadable
 
 # A node that commits on the same association mostly does so at once.
-_SAME_ASSOCIATION: Final = 3.0
+SAME_ASSOCIATION_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 30.0
 
 Sessions = Callable[[], Session]
@@ -68,11 +68,12 @@ class Attempt:
         claimed: Claim,
         *,
         answer_seconds: float = ANSWER_SECONDS,
+        same_seconds: float = SAME_ASSOCIATION_SECONDS,
     ) -> None:
         self._services = services
         self._sessions = sessions
         self._claimed = claimed
-        self._answer_seconds = answer_seconds
+        self._answer_seconds, self._same_seconds = answer_seconds, same_seconds
 
     def send(self) -> None:
         """Store what the node does not have yet, then prove it."""
@@ -194,9 +195,7 @@ class Attempt:
         vault = self._services.vault
         with self._sessions() as session:
             row = ledger.of(session, self._claimed)
-            one = session.get_one(
-                DicomSentObject, (row.id, sent.sop_key), populate_existing=True
-            )
+            one = session.get_one(DicomSentObject, (row.id, sent.sop_key), populate_existing=True)
             instance = session.get_one(Instance, one.instance_id, populate_existing=True)
             patient = sealed_fields.open_picture_patient(vault, sent.made.data_key, instance)
             one.state, one.code, one.changed = state, code, self._now()
@@ -223,7 +222,7 @@ class Attempt:
                 session.commit()
             assert commitment_id is not None
             if called.ask_for_commitment(proofs.transaction_uid(commitment_id), named):
-                called.await_report(_SAME_ASSOCIATION)
+                called.await_report(self._same_seconds)
                 return
         self._find(called, taken, is_last=False)
 
@@ -238,9 +237,7 @@ class Attempt:
         can = called.accepts(peer.FIND)
         for one in objects:
             about = one.made.about
-            found = (
-                called.has(one.made.study_uid, about.series, about.instance) if can else None
-            )
+            found = called.has(one.made.study_uid, about.series, about.instance) if can else None
             if found is False and not is_last:
                 continue  # it may be filed in a moment
             with self._sessions() as session:

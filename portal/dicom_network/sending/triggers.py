@@ -87,9 +87,7 @@ def _new(
         DicomSend.node_id == node_id, DicomSend.moment == moment, DicomSend.trigger_id == trigger
     )
     return (
-        query.where(
-            created >= since, Study.team_id == team_id, Study.purged_at.is_(None), ~known
-        )
+        query.where(created >= since, Study.team_id == team_id, Study.purged_at.is_(None), ~known)
         .order_by(created, trigger)
         .limit(_AT_ONCE)
     )
