@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.dicom_network import echo, listener, nodes, refusals
-from portal.dicom_network.sending import sender
+from portal.dicom_network.sending import overview, sender
 from portal.dicom_network.sending.preparation import Composes
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
@@ -55,6 +55,8 @@ def dicom_options(parser: argparse.ArgumentParser) -> None:
     test.set_defaults(act=_echo)
     refused = actions.add_parser("refused", help="list the data sets refused in thirty days")
     refused.set_defaults(act=_refused)
+    sends = actions.add_parser("sends", help="list what is not stored with proof by a node yet")
+    sends.set_defaults(act=_sends)
 
 
 def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
@@ -180,6 +182,22 @@ def _refused(_chosen: argparse.Namespace) -> int:
                 f"{one.created:%Y-%m-%d %H:%M}  {one.status:04X}  {one.code}  {one.size} bytes  "
                 f"{one.node}  {one.sop_uid}"
             )
+    return 0
+
+
+def _sends(_chosen: argparse.Namespace) -> int:
+    with _opened() as (session, vault, _settings):
+        found = overview.sends(session, vault, None, now())
+        for one in found.lines:
+            print_line(
+                f"{one.created:%Y-%m-%d %H:%M}  {one.node:16}  {one.case_number}  {one.moment}  "
+                f"{one.state}  {one.reason}  {one.attempts} attempts"
+            )
+            for it in one.objects:
+                status = "" if it.status is None else f"{it.status:04X}"
+                print_line(f"    {it.kind:3}  {it.state}  {it.code}  {status}  {it.comment}".rstrip())
+        if not found.lines:
+            print_line("Nothing waits to be sent, and nothing failed.")
     return 0
 
 
