@@ -1,5 +1,5 @@
-"""`python -m portal dicom`, `dicom-listener` and `dicom-sender`: the nodes of the DICOM network, and
-the processes that take what they send and send what they get.
+"""`python -m portal dicom`, `dicom-listener` and `dicom-sender`: the nodes of the DICOM network,
+and the processes that take what they send and send what they get.
 """
 
 import argparse
@@ -195,7 +195,9 @@ def _sends(_chosen: argparse.Namespace) -> int:
             )
             for it in one.objects:
                 status = "" if it.status is None else f"{it.status:04X}"
-                print_line(f"    {it.kind:3}  {it.state}  {it.code}  {status}  {it.comment}".rstrip())
+                print_line(
+                    f"    {it.kind:3}  {it.state}  {it.code}  {status}  {it.comment}".rstrip()
+                )
         if not found.lines:
             print_line("Nothing waits to be sent, and nothing failed.")
     return 0

@@ -96,7 +96,7 @@ def object_header(data: bytes, limits: Limits) -> dict[str, str | bool]:
 @refusing
 def commitment(data: bytes) -> dict[str, Any]:
     """What a request for storage commitment, or the report of one, names: the UID of its
-    transaction, class and instance UIDs (`named`), and those that failed, with their reasons.
+    transaction, class and instance UIDs (`named`), and those that are not stored, with the reasons.
     Refused `too_many_elements` where they are more than are answered at once.
     """
     dataset = walk(data, COMMITMENT, len(data)).dataset(COMMITMENT)
@@ -106,7 +106,7 @@ def commitment(data: bytes) -> dict[str, Any]:
     return {
         "transaction": patient_tags.uid(dataset, "TransactionUID"),
         "named": [_reference(item) for item in named],
-        "failed": [(*_reference(item), _failure(item)) for item in failed],
+        "not_stored": [(*_reference(item), _failure(item)) for item in failed],
     }
 
 

@@ -130,7 +130,7 @@ class Commitment(Shape):
     named: list[Annotated[tuple[_Uid, _Uid], Field(strict=False)]] = Field(
         max_length=MOST_COMMITTED
     )
-    failed: list[Annotated[tuple[_Uid, _Uid, _Reason], Field(strict=False)]] = Field(
+    not_stored: list[Annotated[tuple[_Uid, _Uid, _Reason], Field(strict=False)]] = Field(
         max_length=MOST_COMMITTED
     )
 

@@ -1,5 +1,5 @@
-"""Signs of life of the scheduler's loops and of DICOM's listener and sender: when each last did its work,
-for all who ask.
+"""Signs of life of the scheduler's loops and of DICOM's listener and sender: when each last did its
+work, for all who ask.
 
 By the database's clock, so that neither this machine's clock nor another portal's matters. A
 process that is there and does nothing gives none.

@@ -89,7 +89,7 @@ def sends(session: Session, vault: Vault, actor: Actor | None, now: datetime) ->
     counted = session.execute(
         select(DicomSend.state, func.count()).where(recent).group_by(DicomSend.state)
     )
-    counts = {state: count for state, count in counted}
+    counts = dict(counted.all())
     rows = session.execute(
         select(DicomSend, DicomNode.ae_title, Study.case_number)
         .join(DicomNode, DicomNode.id == DicomSend.node_id)
@@ -153,9 +153,7 @@ def again(session: Session, actor: Actor | None, send_id: UUID, now: datetime) -
     session.commit()
 
 
-def _objects(
-    session: Session, vault: Vault, ids: Sequence[UUID]
-) -> dict[UUID, list[ObjectLine]]:
+def _objects(session: Session, vault: Vault, ids: Sequence[UUID]) -> dict[UUID, list[ObjectLine]]:
     found: dict[UUID, list[ObjectLine]] = {}
     rows = session.execute(
         select(DicomSentObject, Instance)
@@ -183,9 +181,7 @@ def _comment(vault: Vault, instance: Instance, one: DicomSentObject) -> str:
     if one.sealed_comment is None:
         return ""
     try:
-        return sealed_fields.open_answer(
-            vault, sealed_fields.instance_key_of(vault, instance), one
-        )
+        return sealed_fields.open_answer(vault, sealed_fields.instance_key_of(vault, instance), one)
     except (NotReadable, UnicodeDecodeError):
         return ""
 

@@ -51,7 +51,7 @@ def read(data: bytes) -> Report | None:
         return None
     if int(number) >= 1 << 128:
         return None
-    failed = {uid: reason for _, uid, reason in found.failed if uid}
+    failed = {uid: reason for _, uid, reason in found.not_stored if uid}
     stored = {uid for _, uid in found.named if uid} - failed.keys()
     return Report(UUID(int=int(number)), frozenset(stored), failed)
 

@@ -4,7 +4,6 @@ They are looked for in the tables, not announced where they are stored: nothing 
 process that ends, and storing a result does not wait for what is sent of it.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -29,8 +28,6 @@ from portal.studies import exams
 # A row is dated before its transaction is committed, and by the clock of its own machine.
 _OVERLAP: Final = timedelta(minutes=15)
 _AT_ONCE: Final = 200
-Found = Sequence[tuple[UUID, UUID]]
-"""Pairs of an exam and of what happened to it, the oldest first."""
 
 
 def look(session: Session, now: datetime) -> int:
@@ -54,7 +51,7 @@ def _look(session: Session, node_id: UUID, team_id: UUID, now: datetime) -> int:
     since = max(chosen.since, chosen.looked_until - _OVERLAP)
     added, is_complete = 0, True
     for moment in (SendMoment(one) for one in chosen.moments):
-        found: Found = session.execute(_new(moment, node_id, team_id, since)).tuples().all()
+        found = session.execute(_new(moment, node_id, team_id, since)).all()
         for study_id, trigger_id in found:
             ledger.add(session, node_id, study_id, moment, trigger_id, now)
         added += len(found)

@@ -1,4 +1,4 @@
-"""Tables of what is sent to DICOM nodes: what each gets, what is to be sent, and each object of it."""
+"""Tables of what is sent to DICOM nodes: what each gets, what is to be sent, each object of it."""
 
 import uuid
 from datetime import datetime
@@ -46,7 +46,7 @@ class SentState(StrEnum):
 
 
 class SendProof(StrEnum):
-    """What shows that a node has stored an object: its storage commitment, or that C-FIND has it."""
+    """What shows that a node has stored an object: its storage commitment, or C-FIND."""
 
     COMMITMENT = "commitment"
     FOUND = "found"
@@ -70,8 +70,8 @@ class DicomSend(Base):
     (`trigger_id`).
 
     `report_id`: the report whose objects they are; no foreign key, a backup's rows come back by
-    their ids. `reason`: a code, why it failed, was dropped or waits. `commitment_id`: of its storage
-    commitment, as a UID. `next_at` and `claimed_until` are by the database's clock.
+    their ids. `reason`: a code, why it failed, was dropped or waits. `commitment_id`: the number of
+    its storage commitment's UID. `next_at` and `claimed_until` are by the database's clock.
     """
 
     __tablename__ = "dicom_sends"

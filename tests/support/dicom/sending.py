@@ -81,9 +81,7 @@ def work(clinic: Clinic) -> int:
 def due(clinic: Clinic) -> None:
     """Let every send be due now, and every claim lapse."""
     with clinic.session as session:
-        session.execute(
-            update(DicomSend).values(next_at=DatabaseTime(-1.0), claimed_until=None)
-        )
+        session.execute(update(DicomSend).values(next_at=DatabaseTime(-1.0), claimed_until=None))
         session.commit()
 
 

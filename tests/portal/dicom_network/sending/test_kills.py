@@ -21,9 +21,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_killed_sender_doubles_nothing_and_leaves_nothing_out(
-    clinic: Clinic, step: str
-) -> None:
+def test_a_killed_sender_doubles_nothing_and_leaves_nothing_out(clinic: Clinic, step: str) -> None:
     address = own_address()
     with running(Pacs(), address) as pacs, sending(clinic, address, pacs) as sender:
         node = receiver(clinic, pacs, address, objects=WANTED)

@@ -111,9 +111,10 @@ def test_a_result_that_was_retracted_before_is_not_sent(clinic: Clinic, address:
 
 
 def test_a_send_of_a_purged_case_ends_with_that_reason(clinic: Clinic, address: str) -> None:
-    with running(Pacs(statuses=[0xA700]), address) as pacs, sending(
-        clinic, address, pacs
-    ) as sender:
+    with (
+        running(Pacs(statuses=[0xA700]), address) as pacs,
+        sending(clinic, address, pacs) as sender,
+    ):
         node = receiver(clinic, pacs, address, objects=("sr",))
         study = analysed(clinic)
         assert sent(clinic, sender, node).state is SendState.WAITING

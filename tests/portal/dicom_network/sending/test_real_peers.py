@@ -1,5 +1,5 @@
-"""Orthanc and DCMTK as receivers: Orthanc commits on a new association, dcmqrscp is asked by C-FIND,
-storescp offers no proof.
+"""Orthanc and DCMTK as receivers: Orthanc commits on a new association, dcmqrscp is asked by
+C-FIND, storescp offers no proof.
 """
 
 import shutil
@@ -42,9 +42,7 @@ def test_orthanc_commits_to_what_it_stored(clinic: Clinic, tmp_path: Path) -> No
             f"{pacs.url}/modalities/pleura",
             json={"AET": OURS, "Host": address, "Port": listens.port},
         ).raise_for_status()
-        node = receiver(
-            clinic, Pacs(port=pacs.dicom_port), address, ae_title=orthanc.AE_TITLE
-        )
+        node = receiver(clinic, Pacs(port=pacs.dicom_port), address, ae_title=orthanc.AE_TITLE)
         analysed(clinic)
         assert sent(clinic, sender, node).state in (SendState.PROVING, SendState.PROVEN)
         for _ in range(200):
