@@ -11,7 +11,10 @@ from portal.models import db
 from portal.services import UNAVAILABLE, db_session
 from portal.web.security import guard
 
-_CHECKS: Final = ("database", "schema", "redis", "clock", "scheduler", "dicom", "dicom_sender", "jobs", "integrity")
+_CHECKS: Final = (
+    *("database", "schema", "redis", "clock", "scheduler"),
+    *("dicom", "dicom_sender", "jobs", "integrity"),
+)
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 

@@ -1,4 +1,4 @@
-"""A PACS made with pynetdicom that can be faulty: what it refuses, forgets, delays or never does."""
+"""A PACS made with pynetdicom that can be faulty: it refuses, forgets, hangs, drops."""
 
 import threading
 import time

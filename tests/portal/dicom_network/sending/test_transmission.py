@@ -158,21 +158,19 @@ def test_a_refused_class_and_a_refused_object_fail_beside_what_is_stored(
     assert sorted(one.state for one in found.values()) == ["failed", "failed", "proven"]
 
 
-@pytest.mark.parametrize(("fault", "code"), [("hangs", "no_answer"), ("drops", "ended")])
+@pytest.mark.parametrize("fault", ["hangs", "drops"])
 def test_a_pacs_that_hangs_or_drops_is_called_again(
-    clinic: Clinic, address: str, fault: str, code: str
+    clinic: Clinic, address: str, fault: str
 ) -> None:
     with (
-        running(Pacs(**{fault: True}), address) as pacs,
+        running(Pacs(hangs=fault == "hangs", drops=fault == "drops"), address) as pacs,
         sending(clinic, address, pacs, answer_seconds=1.0) as sender,
     ):
         node = receiver(clinic, pacs, address, objects=("sr",))
         analysed(clinic)
         send = sent(clinic, sender, node)
-        assert (send.state, send.reason) in {
-            (SendState.WAITING, code),
-            (SendState.WAITING, "ended"),
-        }
+        assert send.state is SendState.WAITING
+        assert send.reason in ("no_answer", "ended")
         pacs.hangs = False
         assert again(clinic, sender, node).state is SendState.PROVEN
     assert len(set(pacs.taken)) == 1
