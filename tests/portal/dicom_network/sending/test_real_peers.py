@@ -91,7 +91,7 @@ def test_dcmqrscp_is_asked_for_what_it_stored(clinic: Clinic, tmp_path: Path) ->
         "VendorTable BEGIN\nVendorTable END\n"
         f"AETable BEGIN\n{TITLE} {folder} RW (500, 1024mb) ANY\nAETable END\n"
     )
-    command = [program("dcmqrscp"), "-c", str(settings), "+xa", str(port)]
+    command = [program("dcmqrscp"), "-c", str(settings), "+xy", str(port)]
     with (
         dcmtk(command, port, address),
         sending(clinic, address, Pacs(port=port)) as sender,
