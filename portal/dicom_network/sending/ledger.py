@@ -4,7 +4,7 @@ A claim holds for one process until it lapses, by the database's clock; what a p
 another has taken over is refused. A send that ends has one row in the access log.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -83,17 +83,12 @@ def nodes_with_due(session: Session) -> list[UUID]:
     return nodes
 
 
-def claim(
-    session: Session,
-    node_id: UUID,
-    passed_over: Collection[UUID] = (),
-    seconds: float = CLAIM_SECONDS,
-) -> Claim | None:
+def claim(session: Session, node_id: UUID, seconds: float = CLAIM_SECONDS) -> Claim | None:
     """The next send that is due for a node, for this process alone; None where none is."""
     found = session.execute(
         select(DicomSend.id)
         .join(DicomNode)
-        .where(DicomSend.node_id == node_id, *_is_due(), DicomSend.id.not_in(passed_over))
+        .where(DicomSend.node_id == node_id, *_is_due())
         .order_by(DicomSend.next_at, DicomSend.created, DicomSend.id)
         .limit(1)
         .with_for_update(of=DicomSend, skip_locked=True)

@@ -77,6 +77,9 @@ class Attempt:
 
     def send(self) -> None:
         """Store what the node does not have yet, then prove it."""
+        if self._is_over():
+            self._settle("")
+            return
         node, objects = self._begun()
         waiting = [one for one in objects if one.state is SentState.WAITING]
         try:
@@ -110,6 +113,13 @@ class Attempt:
                         one.state, one.changed = SentState.UNPROVEN, self._now()
                 session.commit()
         self._settle("")
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to be sent or proven."""
+        with self._sessions() as session:
+            found = ledger.objects_of(session, self._claimed.send_id)
+            session.commit()
+        return not any(one.state in (SentState.WAITING, SentState.TAKEN) for one in found)
 
     def _begun(self) -> tuple[DicomNode, list[_Object]]:
         """The node and what it does not have yet; the access log has the attempt before it

@@ -9,12 +9,13 @@ from sqlalchemy import select, update
 from portal.audit.verification import verify
 from portal.database import DatabaseTime
 from portal.dicom_network import classes
-from portal.dicom_network.sending import ledger
+from portal.dicom_network.sending import ledger, proofs
 from portal.models import AuditEvent, DicomSend, Instance, SendProof, SendState, SentState
 from portal.studies import sealed_fields
 from tests.portal.dicom_network.test_commitment import own_address
 from tests.portal.reports.test_objects import analysed
 from tests.support.clinic import Clinic
+from tests.support.core import NOW
 from tests.support.dicom.listening import listening
 from tests.support.dicom.pacs import SEG, Pacs, running
 from tests.support.dicom.sending import again, objects, receiver, sending, sent, the_send
@@ -204,3 +205,22 @@ def test_nothing_of_a_patient_is_logged_or_lies_on_the_disk(
             data = path.read_bytes()
             assert not any(one in data for one in secrets), path
     assert not any(uid in caplog.text for uid in pacs.stored)
+
+
+def test_a_report_that_comes_after_its_sender_was_killed_counts(
+    clinic: Clinic, address: str
+) -> None:
+    with running(Pacs(commits="never"), address) as pacs, sending(clinic, address, pacs) as sender:
+        node = receiver(clinic, pacs, address)
+        analysed(clinic)
+        send = sent(clinic, sender, node)
+        with clinic.session as session:
+            # As a sender leaves it that is killed once it has asked.
+            session.execute(update(DicomSend).values(state=SendState.WAITING))
+            session.commit()
+            assert send.commitment_id is not None
+            report = proofs.Report(send.commitment_id, frozenset(pacs.stored), {})
+            assert proofs.apply(session, clinic.vault, node.id, report, NOW, settles=True)
+        assert again(clinic, sender, node).state is SendState.PROVEN
+    assert len(pacs.taken) == len(FOUND_KINDS)
+    assert events(clinic).count("dicom_send_begun") == 1
