@@ -18,7 +18,8 @@ from sqlalchemy.orm import aliased
 
 from portal.models import Instance, Role, Study
 
-Via = Literal["session", "token", "cli", "dicom"]
+# `dicom`: what a node sends; `dicom_out`: what is made to be sent to one.
+Via = Literal["session", "token", "cli", "dicom", "dicom_out"]
 
 # Not the table itself: in a query about pictures it would be their row.
 _SENT: Final = aliased(Instance, name="sent_picture")
@@ -152,7 +153,7 @@ def may_end_grant(actor: Actor, user_id: UUID) -> bool:
 
 def visible_studies(actor: Actor) -> Select[Study]:
     """The studies that exist for the actor: a reader's team's; of them, for a technologist, those
-    of which they sent a picture.
+    of which they sent a picture. A node that gets results has its team's.
     """
     return _there().where(_belongs_to(actor))
 
@@ -179,7 +180,7 @@ def _there() -> Select[Study]:
 
 
 def _belongs_to(actor: Actor) -> ColumnElement[bool]:
-    if actor.role is Role.READER:
+    if actor.role is Role.READER or actor.via == "dicom_out":
         return Study.team_id == actor.team_id
     if actor.role is Role.TECHNOLOGIST:
         # Looked up for each study: a list of all that a person ever sent takes longer to make.

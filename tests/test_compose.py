@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 from tests.test_deployment import COMPOSE, DOCKERFILE, SERVICES, WORKERS, pins, stages
 from worker.settings import VARIABLES as WORKER_VARIABLES
 
-OURS = ("portal", "scheduler", "migrate", "dicom")
+OURS = ("portal", "scheduler", "migrate", "dicom", "dicom-sender")
 SECRETS_SCRIPT = ROOT / "deploy" / "make_secrets.sh"
 # A command that an image would have to hold.
 NOT_PASSED = {"PLEURA_KEY_RING_COMMAND", "PLEURA_KEY_RING_STORE_COMMAND"}
@@ -47,6 +47,7 @@ SECRETS_OF = {
     "portal": OF_ALL_OURS
     | {"worker_token", "backup_key", "oidc_client_secret", "smtp_password", "webhook_secret"},
     "dicom": OF_ALL_OURS,
+    "dicom-sender": OF_ALL_OURS,
     "scheduler": OF_ALL_OURS | {"smtp_password", "webhook_secret"},
     **{name: {"redis_worker_url", "worker_token"} for name in WORKERS},
 }
@@ -75,6 +76,7 @@ def test_every_setting_of_the_portal_can_be_given(service: str) -> None:
         "scheduler": OF_THE_PORTAL_ALONE | OF_DICOM,
         "migrate": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION | OF_DICOM,
         "dicom": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION,
+        "dicom-sender": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION,
     }[service]
     assert missing == expected, "name them in docker-compose.yml, or here with the reason"
 
@@ -279,7 +281,7 @@ def test_the_trial_tries_what_the_compose_file_holds() -> None:
     from deploy.trial import containers, parts
 
     # A GPU, and what is asked for by its profile, are not tried.
-    untried = {"segment-gpu", "dicom"}
+    untried = {"segment-gpu", "dicom", "dicom-sender"}
     assert {*containers.ORDER, *untried} == set(SERVICES)
     assert set(parts.PARTS) == set(SERVICES) - {"migrate", *untried}
 

@@ -56,7 +56,7 @@ def stages() -> dict[str, str]:
 
 
 def test_the_house_has_every_room() -> None:
-    expected = {"postgres", "redis", "migrate", "portal", "scheduler", "dicom", *WORKERS}
+    expected = {"postgres", "redis", "migrate", "portal", "scheduler", "dicom", "dicom-sender", *WORKERS}
     assert set(SERVICES) == expected
 
 
@@ -137,7 +137,7 @@ def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> Non
     assert service["networks"] == ["work"]
     assert COMPOSE["networks"]["work"]["internal"] is True
     neighbours = {other for other, its in SERVICES.items() if "work" in its["networks"]}
-    assert neighbours - set(WORKERS) == {"redis", "portal", "scheduler", "dicom"}
+    assert neighbours - set(WORKERS) == {"redis", "portal", "scheduler", "dicom", "dicom-sender"}
     # A worker of its own machine has no volume; models are read by those who compute with them.
     models = ["models:/var/lib/pleura/models:ro"] if name != "render" else []
     assert service.get("volumes", []) == models
@@ -145,7 +145,7 @@ def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> Non
 
 def test_the_key_ring_can_be_replaced_by_whoever_needs_it_and_nobody_else_has_it() -> None:
     holders = {name for name, its in SERVICES.items() if f"keys:{KEYS}" in its.get("volumes", [])}
-    assert holders == {"migrate", "portal", "scheduler", "dicom"}
+    assert holders == {"migrate", "portal", "scheduler", "dicom", "dicom-sender"}
     for name in holders:
         ring = Path(SERVICES[name]["environment"]["PLEURA_KEY_RING_FILE"])
         assert str(ring.parent) == KEYS, "a file that is mounted by itself can't be replaced"

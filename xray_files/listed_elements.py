@@ -147,6 +147,9 @@ COMMITMENT: Final = _tags(
     {
         "TransactionUID": _CODE,
         "ReferencedSOPSequence": Bound(values=MOST_COMMITTED + 1, items=_REFERENCE),
+        "FailedSOPSequence": Bound(
+            values=MOST_COMMITTED + 1, items=_REFERENCE | _tags({"FailureReason": _NUMBER})
+        ),
     }
 )
-"""What a request for storage commitment states (PS3.4 J.3.2)."""
+"""What a request for storage commitment and its report state (PS3.4 J.3.2, J.3.3)."""

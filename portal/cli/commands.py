@@ -16,7 +16,7 @@ from portal.cli.ai_models import model_options
 from portal.cli.api_tokens import token_options
 from portal.cli.audit import audit_options
 from portal.cli.cohorts import cohort_options
-from portal.cli.dicom import dicom_options, listen
+from portal.cli.dicom import dicom_options, listen, send
 from portal.cli.worker_tokens import worker_token_options
 from portal.governance import scheduler_signs
 from portal.operations import first_start, key_rotation
@@ -228,6 +228,7 @@ COMMANDS: Final = (
     ),
     Command("dicom", "DICOM nodes: list, add, change, echo", _action, dicom_options),
     Command("dicom-listener", "take what DICOM nodes send, until it is stopped", listen),
+    Command("dicom-sender", "send results to DICOM nodes, until it is stopped", send),
     Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep",

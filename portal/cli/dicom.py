@@ -1,5 +1,5 @@
-"""`python -m portal dicom` and `dicom-listener`: the nodes of the DICOM network, and the process
-that takes what they send.
+"""`python -m portal dicom`, `dicom-listener` and `dicom-sender`: the nodes of the DICOM network,
+and the processes that take what they send and send what they get.
 """
 
 import argparse
@@ -12,6 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.dicom_network import echo, listener, nodes, refusals
+from portal.dicom_network.sending import overview, sender
+from portal.dicom_network.sending.preparation import Composes
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
 from portal.models import DicomNode, Team
@@ -19,6 +21,8 @@ from portal.operations.context import Failed, now, open_portal, print_line
 from portal.services import Services
 from portal.settings import Settings
 from portal.vault import Vault
+from portal.web.present.reports import objects as object_text
+from portal.web.present.reports import text as report_text
 
 
 def dicom_options(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +45,18 @@ def dicom_options(parser: argparse.ArgumentParser) -> None:
         switch = actions.add_parser(name, help=text)
         switch.add_argument("ae_title", metavar="AE_TITLE")
         switch.set_defaults(act=_switch, on=on)
-    alive = actions.add_parser("alive", help="only tell whether a listener elsewhere works")
+    alive = actions.add_parser(
+        "alive", help="only tell whether a listener or sender elsewhere works"
+    )
+    alive.add_argument("--sender", action="store_true", help="a sender, not a listener")
     alive.set_defaults(act=_alive)
     test = actions.add_parser("echo", help="call a node at its host and port")
     test.add_argument("ae_title", metavar="AE_TITLE")
     test.set_defaults(act=_echo)
     refused = actions.add_parser("refused", help="list the data sets refused in thirty days")
     refused.set_defaults(act=_refused)
+    sends = actions.add_parser("sends", help="list what is not stored with proof by a node yet")
+    sends.set_defaults(act=_sends)
 
 
 def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
@@ -61,6 +70,8 @@ def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
     )
     parser.add_argument("--sends", choices=("yes", "no"), help="whether it may send to us")
     parser.add_argument("--receives", choices=("yes", "no"), help="whether we may send to it")
+    parser.add_argument("--objects", help="what it gets, as sr,seg,sc,pr,pdf,ko; empty: nothing")
+    parser.add_argument("--moments", help="when it gets that: result,verdict,signature")
     parser.add_argument("--host", help="where it is called; empty: nowhere")
     parser.add_argument("--port", help="its port there")
     parser.add_argument("--fingerprint", help="its TLS certificate's SHA-256; empty: without TLS")
@@ -94,6 +105,8 @@ def _add(chosen: argparse.Namespace) -> int:
             sends=chosen.sends != "no",
             receives=chosen.receives == "yes",
             networks=chosen.networks or "",
+            objects=_words(chosen.objects, ()),
+            moments=_words(chosen.moments, ()),
             host=chosen.host or "",
             port=chosen.port or "",
             fingerprint=chosen.fingerprint or "",
@@ -106,7 +119,7 @@ def _add(chosen: argparse.Namespace) -> int:
 def _change(chosen: argparse.Namespace) -> int:
     with _opened() as (session, _vault, _settings):
         node = _node(session, chosen.ae_title)
-        before = nodes.described(node)
+        before = nodes.described(session, node)
 
         def either(given: str | None, otherwise: str) -> str:
             return otherwise if given is None else given
@@ -118,6 +131,8 @@ def _change(chosen: argparse.Namespace) -> int:
             sends=before.sends if chosen.sends is None else chosen.sends == "yes",
             receives=before.receives if chosen.receives is None else chosen.receives == "yes",
             networks=either(chosen.networks, before.networks),
+            objects=_words(chosen.objects, before.objects),
+            moments=_words(chosen.moments, before.moments),
             host=either(chosen.host, before.host),
             port=either(chosen.port, before.port if chosen.host != "" else ""),
             fingerprint=either(chosen.fingerprint, before.fingerprint),
@@ -144,8 +159,13 @@ def _echo(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _alive(_chosen: argparse.Namespace) -> int:
+def _alive(chosen: argparse.Namespace) -> int:
     with open_portal(Settings.from_env(), linking=False, statement_seconds=5) as (session, _v, _e):
+        if chosen.sender:
+            if not scheduler_signs.sender_works(session):
+                raise Failed("No DICOM sender has given a sign for a minute.")
+            print_line("The DICOM sender works.")
+            return 0
         if not scheduler_signs.dicom_works(session):
             raise Failed("No DICOM listener has given a sign for a minute.")
     print_line("The DICOM listener works.")
@@ -162,6 +182,24 @@ def _refused(_chosen: argparse.Namespace) -> int:
                 f"{one.created:%Y-%m-%d %H:%M}  {one.status:04X}  {one.code}  {one.size} bytes  "
                 f"{one.node}  {one.sop_uid}"
             )
+    return 0
+
+
+def _sends(_chosen: argparse.Namespace) -> int:
+    with _opened() as (session, vault, _settings):
+        found = overview.sends(session, vault, None, now())
+        for one in found.lines:
+            print_line(
+                f"{one.created:%Y-%m-%d %H:%M}  {one.node:16}  {one.case_number}  {one.moment}  "
+                f"{one.state}  {one.reason}  {one.attempts} attempts"
+            )
+            for it in one.objects:
+                status = "" if it.status is None else f"{it.status:04X}"
+                print_line(
+                    f"    {it.kind:3}  {it.state}  {it.code}  {status}  {it.comment}".rstrip()
+                )
+        if not found.lines:
+            print_line("Nothing waits to be sent, and nothing failed.")
     return 0
 
 
@@ -188,6 +226,23 @@ def listen(_chosen: argparse.Namespace) -> int:
     return 0
 
 
+def send(_chosen: argparse.Namespace) -> int:
+    """Send to DICOM nodes what they are to get, until SIGTERM."""
+    settings = Settings.from_env()
+    with open_portal(settings, linking=False, statement_seconds=listener.STATEMENT_SECONDS) as (
+        _session,
+        _vault,
+        engine,
+    ):
+        services = Services.open(settings)
+        composes = Composes(report_text.compose, object_text.compose)
+        try:
+            sender.run(services, engine, composes)
+        finally:
+            services.broker.close()
+    return 0
+
+
 @contextmanager
 def _opened() -> Iterator[tuple[Session, Vault, Settings]]:
     settings = Settings.from_env()
@@ -196,6 +251,13 @@ def _opened() -> Iterator[tuple[Session, Vault, Settings]]:
             yield session, vault, settings
         except (Invalid, Conflict) as refused:
             raise Failed(refused.message) from None
+
+
+def _words(given: str | None, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    """Words with commas between."""
+    if given is None:
+        return otherwise
+    return tuple(word.strip() for word in given.split(",") if word.strip())
 
 
 def _team(session: Session, name: str) -> UUID:

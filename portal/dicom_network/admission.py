@@ -63,7 +63,8 @@ def judge(session: Session, caller: Caller, own_title: str) -> DicomNode | Reaso
         return "calling_ae_title"
     if found.disabled_at is not None:
         return "switched_off"
-    if not found.sends:
+    # Who receives alone reports storage commitment; each service looks for its own right.
+    if not found.sends and not found.receives:
         return "sends_nothing"
     if not nodes.sends_from(found, caller.address):
         return "address"

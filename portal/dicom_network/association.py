@@ -1,4 +1,4 @@
-"""One incoming association, within limits: pynetdicom's, whose parts read as much as is sent.
+"""Associations within limits: pynetdicom's, whose parts read as much as is sent.
 
 What it lacks is added where it reads from the socket (how long a part may be, and how long it may
 take), where it gathers a message (how large a data set may be), and where it decides whether to
@@ -8,6 +8,7 @@ associate. It never writes data sets to files.
 import logging
 import socket
 import ssl
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -35,6 +36,8 @@ _LONGEST_COMMAND: Final = 16 * 1024
 _LONGEST_ACTION: Final = 1024 * 1024
 # Of a data set that is too large anyway so much is read (and dropped), then it is ended.
 _PATIENCE: Final = 4
+# A query has several answers, which come without being waited for.
+_MOST_ANSWERS: Final = 100
 _ABORT: Final = "Evt19"  # an invalid part: the state machine sends an A-ABORT
 _C_STORE_RQ: Final = 0x0001
 
@@ -50,6 +53,16 @@ def silence() -> None:
     warnings.filterwarnings("ignore", module=r"pynetdicom|pydicom")
     _config.LOG_HANDLER_LEVEL = "none"
     _config.STORE_RECV_CHUNKED_DATASET = False  # it writes plain bytes to temporary files
+
+
+def log_kinds_of_errors() -> None:
+    """Threads of pynetdicom end in errors whose texts quote what was sent: log their kinds."""
+    threading.excepthook = _log_its_kind
+
+
+def _log_its_kind(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_type is not SystemExit:
+        _log.error("a thread ended: %s", failed.exc_type.__name__)
 
 
 class Incoming(Association):
@@ -123,13 +136,14 @@ class _Judged(ACSE):
 
 
 class _Bounded(DIMSEServiceProvider):
-    """Gathers messages up to a size. `is_too_large`: the message before was larger, and its data
-    set was dropped while it came.
+    """Gathers messages up to a size, while no more than so many wait. `is_too_large`: the message
+    before was larger, and its data set was dropped while it came.
     """
 
-    def __init__(self, association: Incoming, most_bytes: int) -> None:
+    def __init__(self, association: Association, most_bytes: int, *, most_waiting: int = 0) -> None:
         super().__init__(association)
         self._most_bytes = most_bytes
+        self._most_waiting = most_waiting
         self._commands = self._data = 0
         self.is_too_large = False
 
@@ -144,7 +158,8 @@ class _Bounded(DIMSEServiceProvider):
                 if not self._commands:
                     self.is_too_large = False  # another message
                 self._commands += len(part)
-                if self._commands > _LONGEST_COMMAND or not self.msg_queue.empty():
+                waiting = self.msg_queue.qsize()
+                if self._commands > _LONGEST_COMMAND or waiting > self._most_waiting:
                     self._end()  # who does not wait for answers fills the memory
                     return
             else:
@@ -192,9 +207,13 @@ class BoundedSocket(AssociationSocket):
 
     def __init__(self, association: Incoming, connected: socket.socket, seconds: float) -> None:
         super().__init__(association, client_socket=connected)
-        self._seconds = seconds
-        self._longest = max(association.ae.maximum_pdu_size, _LONGEST_REQUEST)
+        self.limit(association.ae.maximum_pdu_size, seconds)
         connected.settimeout(seconds)
+
+    def limit(self, most_bytes: int, seconds: float) -> None:
+        """How long a part may be, and how long it may take."""
+        self._seconds = seconds
+        self._longest = max(most_bytes, _LONGEST_REQUEST)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """So many bytes, or what came before the end; OSError where it is too much or too slow."""
@@ -219,3 +238,14 @@ class BoundedSocket(AssociationSocket):
         view.release()
         del data[at:]
         return data
+
+
+def bound(outgoing: Association, seconds: float) -> None:
+    """Put the same limits on an association that we asked for, once it is there: before the first
+    request of ours its peer has nothing to send.
+    """
+    outgoing.dimse = _Bounded(outgoing, _LONGEST_ACTION, most_waiting=_MOST_ANSWERS)
+    connected: Any = outgoing.dul.socket
+    if connected is not None:
+        connected.__class__ = BoundedSocket
+        connected.limit(outgoing.ae.maximum_pdu_size, seconds)

@@ -47,10 +47,17 @@ def contexts() -> list[PresentationContext]:
     """What is accepted, each class in all its transfer syntaxes."""
     return [
         build_context(VERIFICATION, list(_OF_SERVICES)),
-        build_context(COMMITMENT, list(_OF_SERVICES)),
+        _commitment(),
         *(build_context(one, list(_OF_PICTURES)) for one in sorted(PICTURES)),
         *(build_context(one, list(_OF_OBJECTS)) for one in sorted(OBJECTS)),
     ]
+
+
+def _commitment() -> PresentationContext:
+    """In both roles: a node asks us, or reports what it was asked."""
+    context = build_context(COMMITMENT, list(_OF_SERVICES))
+    context.scu_role = context.scp_role = True
+    return context
 
 
 def implementation_uid() -> str:

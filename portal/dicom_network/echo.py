@@ -3,15 +3,16 @@
 from typing import Final
 from uuid import UUID
 
+from pynetdicom.presentation import build_context
 from sqlalchemy.orm import Session
 
 from portal.access import Actor
-from portal.dicom_network import association, classes, nodes, reports
+from portal.dicom_network import association, calling, classes, nodes
 from portal.exchange.outbound import NotAllowed
 from portal.languages import lazy
 from portal.settings import Settings
+from xray_files import kinds
 
-DEFAULT_TITLE: Final = "PLEURA"
 _SECONDS: Final = 5.0
 # The result of a test, and whether it is a good one.
 RESULTS: Final = {
@@ -34,9 +35,11 @@ def test(session: Session, actor: Actor | None, settings: Settings, node_id: UUI
     if node.host is None:
         return "no_place"
     association.silence()
-    title = settings.dicom.ae_title if settings.dicom else DEFAULT_TITLE
+    contexts = [build_context(classes.VERIFICATION, [kinds.EXPLICIT, kinds.IMPLICIT])]
     try:
-        found = reports.associate(settings, title, node, classes.VERIFICATION, seconds=_SECONDS)
+        found = calling.associate(
+            settings, calling.own_title(settings), node, contexts, seconds=_SECONDS
+        )
     except NotAllowed:
         return "not_allowed"
     except OSError:

@@ -30,7 +30,8 @@ from portal.dicom_network import (
     server,
 )
 from portal.dicom_network.admission import Caller
-from portal.dicom_network.association import Incoming, silence
+from portal.dicom_network.association import Incoming, log_kinds_of_errors, silence
+from portal.dicom_network.sending import peer, proofs
 from portal.formats.refusals import Refused
 from portal.governance import scheduler_signs
 from portal.intake import check
@@ -64,7 +65,11 @@ class Listener:
         self.server = server.Server(
             entity,
             (settings.host, settings.port),
-            [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._commit)],
+            [
+                (evt.EVT_C_STORE, self._store),
+                (evt.EVT_N_ACTION, self._commit),
+                (evt.EVT_N_EVENT_REPORT, self._reported),
+            ],
             judge=self._judge,
             served=self._served,
             most_bytes=services.settings.max_upload_bytes,
@@ -150,7 +155,7 @@ class Listener:
         with self._sessions() as session:
             known = incoming.node
             node = session.get(DicomNode, known.id) if known is not None else None
-            if node is None or node.disabled_at is not None:
+            if node is None or node.disabled_at is not None or not node.sends:
                 return arrivals.NOT_AUTHORISED
             result = commitment.look_up(session, self._services.vault, node, asked.named)
             audit.append(
@@ -167,6 +172,30 @@ class Listener:
         )
         incoming.follows = (report, context.context_id)
         return arrivals.SUCCESS
+
+    def _reported(self, event: Any) -> tuple[int, None]:
+        """N-EVENT-REPORT of storage commitment: a node states what it has stored of what was sent
+        to it.
+        """
+        node = event.assoc.node
+        assert node is not None
+        try:
+            report = proofs.read(peer.encoded_report(event))
+            if report is None:
+                return _INVALID_ARGUMENT, None
+            with self._sessions() as session:
+                known = proofs.apply(
+                    session,
+                    self._services.vault,
+                    node.id,
+                    report,
+                    self._services.clock(),
+                    settles=True,
+                )
+        except Exception as error:  # its text may quote what was sent
+            _log.error("a report could not be noted: %s", type(error).__name__)
+            return arrivals.PROCESSING_FAILURE, None
+        return arrivals.SUCCESS if known else _INVALID_ARGUMENT, None
 
     def _served(self, incoming: Incoming, _message: C_STORE | N_ACTION | Any) -> None:
         """After a request was answered: the report of a commitment follows."""
@@ -191,7 +220,7 @@ class Listener:
 def listening(services: Services, engine: Engine, settings: Dicom) -> Iterator[Listener]:
     """A listener that takes associations until the end of the block."""
     silence()
-    threading.excepthook = _log_its_kind
+    log_kinds_of_errors()
     listener = Listener(services, engine, settings)
     thread = threading.Thread(target=listener.server.serve_forever, args=(0.2,), daemon=True)
     thread.start()
@@ -236,9 +265,3 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-
-
-def _log_its_kind(failed: threading.ExceptHookArgs) -> None:
-    """Threads of pynetdicom end in errors whose texts quote what was sent."""
-    if failed.exc_type is not SystemExit:
-        _log.error("a thread ended: %s", failed.exc_type.__name__)

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
+from portal.dicom_network.sending import choices
+from portal.dicom_network.sending.choices import Chosen
 from portal.errors import Conflict, Invalid
 from portal.languages import _
 from portal.models import DicomNode, Role, Team, User
@@ -31,7 +33,9 @@ _LONGEST_NAME: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What is stated of a node, as it is typed: `networks` and `port` are texts."""
+    """What is stated of a node, as it is typed: `networks` and `port` are texts. `objects`,
+    `moments`: what it gets, see `sending.choices`.
+    """
 
     name: str
     ae_title: str
@@ -42,6 +46,8 @@ class Described:
     host: str = ""
     port: str = ""
     fingerprint: str = ""
+    objects: tuple[str, ...] = ()
+    moments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class _Checked:
     host: str | None
     port: int | None
     fingerprint: str | None
+    gets: Chosen
 
 
 def nodes(session: Session, actor: Actor | None) -> list[tuple[DicomNode, str]]:
@@ -107,7 +114,8 @@ def add(session: Session, actor: Actor | None, stated: Described, now: datetime)
     _flush(session)
     session.add(added)
     _flush(session)
-    _log(session, "dicom_node_added", actor, added, now)
+    choices.store(session, added, values.gets, now)
+    _log(session, "dicom_node_added", actor, added, values.gets, now)
     session.commit()
     return added
 
@@ -125,7 +133,8 @@ def change(
     changed.team_id, changed.sends, changed.receives = team.id, stated.sends, stated.receives
     _fill(changed, values)
     _flush(session)
-    _log(session, "dicom_node_changed", actor, changed, now)
+    choices.store(session, changed, values.gets, now)
+    _log(session, "dicom_node_changed", actor, changed, values.gets, now)
     session.commit()
     return changed
 
@@ -139,13 +148,15 @@ def switch(
     if on == (changed.disabled_at is not None):
         changed.disabled_at = None if on else now
         event = "dicom_node_switched_on" if on else "dicom_node_switched_off"
-        _log(session, event, actor, changed, now)
+        _log(session, event, actor, changed, choices.of(session, changed), now)
     session.commit()
     return changed
 
 
-def described(row: DicomNode) -> Described:
+def described(session: Session, row: DicomNode) -> Described:
     """What is stated of a node, as it would be typed."""
+    objects, moments = choices.of(session, row)
+    session.commit()
     return Described(
         name=row.name,
         ae_title=row.ae_title,
@@ -156,6 +167,8 @@ def described(row: DicomNode) -> Described:
         host=row.host or "",
         port="" if row.port is None else str(row.port),
         fingerprint=row.fingerprint or "",
+        objects=objects,
+        moments=moments,
     )
 
 
@@ -172,6 +185,20 @@ def actor_of(sender: DicomNode, address: str) -> Actor:
         session_id=sender.id,
         via="dicom",
         address=address,
+    )
+
+
+def receiver_of(receiver: DicomNode) -> Actor:
+    """In whose name reports and objects are made that a node gets: its account, with its team's
+    exams and the right to take out of them what the team shows to those who state no finding.
+    """
+    return Actor(
+        user_id=receiver.user_id,
+        team_id=receiver.team_id,
+        role=Role.TECHNOLOGIST,
+        permissions=frozenset({Permission.STUDY_READ, Permission.STUDY_EXPORT}),
+        session_id=receiver.id,
+        via="dicom_out",
     )
 
 
@@ -213,7 +240,10 @@ def _checked(stated: Described) -> _Checked:
         raise Invalid(
             "fingerprint", _("The fingerprint is the certificate’s SHA-256: 64 hexadecimal digits.")
         )
-    return _Checked(name, ae_title, networks, host, port, fingerprint or None)
+    gets = choices.checked(
+        stated.objects, stated.moments, receives=stated.receives, has_place=host is not None
+    )
+    return _Checked(name, ae_title, networks, host, port, fingerprint or None, gets)
 
 
 def _networks(text: str) -> list[str]:
@@ -275,7 +305,12 @@ def _flush(session: Session) -> None:
 
 
 def _log(
-    session: Session, event: str, actor: Actor | None, changed: DicomNode, now: datetime
+    session: Session,
+    event: str,
+    actor: Actor | None,
+    changed: DicomNode,
+    gets: Chosen,
+    now: datetime,
 ) -> None:
     """What is allowed now, as codes: an auditor sees who let in whom, and from where."""
     detail: dict[str, str | int | bool | list[str] | None] = {
@@ -286,5 +321,7 @@ def _log(
         "networks": list(changed.networks),
         "called_at": "" if changed.host is None else f"{changed.host}:{changed.port}",
         "fingerprint": changed.fingerprint or "",
+        "objects": list(gets[0]),
+        "moments": list(gets[1]),
     }
     audit.append(session, event, actor=actor, now=now, subject_id=changed.id, detail=detail)

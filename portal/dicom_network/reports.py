@@ -2,9 +2,7 @@
 asked while that one goes on, else by a new one to the node's host and port.
 """
 
-import hashlib
 import logging
-import ssl
 import threading
 import time
 from collections import deque
@@ -19,9 +17,8 @@ from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context, build_role
 
-from portal.dicom_network import classes
+from portal.dicom_network import calling, classes
 from portal.dicom_network.association import Incoming
-from portal.exchange import outbound
 from portal.models import DicomNode
 from portal.settings import Settings
 from xray_files import kinds
@@ -139,7 +136,13 @@ def send(settings: Settings, entity: ApplicationEntity, report: Report) -> bool:
     """Call the node and give it the report; whether it acknowledged it. Raises NotAllowed where
     the list of outgoing hosts does not have it, OSError where its name leads nowhere.
     """
-    association = associate(settings, entity.ae_title, report.node, classes.COMMITMENT, as_scp=True)
+    association = calling.associate(
+        settings,
+        entity.ae_title,
+        report.node,
+        [build_context(classes.COMMITMENT, [kinds.EXPLICIT, kinds.IMPLICIT])],
+        roles=[build_role(classes.COMMITMENT, scp_role=True)],
+    )
     if association is None:
         return False
     try:
@@ -150,72 +153,3 @@ def send(settings: Settings, entity: ApplicationEntity, report: Report) -> bool:
     finally:
         if association.is_established:
             association.release()
-
-
-def associate(
-    settings: Settings,
-    own_title: str,
-    node: DicomNode,
-    sop_class: str,
-    *,
-    as_scp: bool = False,
-    seconds: float = _ANSWER_SECONDS,
-) -> Any:
-    """An association with a node for one class, None where it refuses it or does not answer.
-
-    A node with a fingerprint is called by TLS alone, and is left where it shows another certificate
-    or we have none. Raises NotAllowed, see `send`.
-    """
-    assert node.host is not None
-    assert node.port is not None
-    target = outbound.judge_peer(node.host, node.port, settings.outgoing_hosts)
-    tls = _tls(settings, node)
-    if node.fingerprint is not None and tls is None:
-        return None
-    entity = ApplicationEntity(own_title)
-    entity.implementation_class_uid = classes.implementation_uid()
-    entity.implementation_version_name = classes.IMPLEMENTATION_NAME
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = seconds
-    entity.connection_timeout = seconds
-    context = build_context(sop_class, [kinds.EXPLICIT, kinds.IMPLICIT])
-    association = entity.associate(
-        target.address,
-        target.port,
-        contexts=[context],
-        ae_title=node.ae_title,
-        ext_neg=[build_role(sop_class, scp_role=True)] if as_scp else [],
-        tls_args=tls,
-    )
-    if not association.is_established:
-        return None
-    if node.fingerprint is not None and not _shows(association, node.fingerprint):
-        association.abort()
-        return None
-    return association
-
-
-def _shows(association: Any, fingerprint: str) -> bool:
-    """Whether the peer's certificate is the one that is stated of the node."""
-    connected = association.dul.socket.socket
-    shown = (
-        connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
-    )
-    return shown is not None and hashlib.sha256(shown).hexdigest() == fingerprint
-
-
-def _tls(settings: Settings, node: DicomNode) -> tuple[ssl.SSLContext, str] | None:
-    """By TLS with our certificate, to a peer whose certificate one of the authorities has signed.
-
-    A node is known by its fingerprint, not by a host name: equipment has certificates without.
-    """
-    files = settings.dicom.tls_files if settings.dicom is not None else None
-    if node.fingerprint is None or files is None:
-        return None
-    certificate, key, authorities = files
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(authorities)
-    return context, node.host or ""

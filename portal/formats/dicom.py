@@ -94,22 +94,40 @@ def object_header(data: bytes, limits: Limits) -> dict[str, str | bool]:
 
 
 @refusing
-def commitment(data: bytes) -> tuple[str, list[tuple[str, str]]]:
-    """The transaction's UID and the class and instance UIDs that a request for storage commitment
-    names; Refused `too_many_elements` where they are more than are answered at once.
+def commitment(data: bytes) -> dict[str, Any]:
+    """What a request for storage commitment, or the report of one, names: the UID of its
+    transaction, class and instance UIDs (`named`), and those that are not stored, with the reasons.
+    Refused `too_many_elements` where they are more than are answered at once.
     """
     dataset = walk(data, COMMITMENT, len(data)).dataset(COMMITMENT)
-    items = dataset.get("ReferencedSOPSequence") or []
-    if len(items) > MOST_COMMITTED:
+    named, failed = _items(dataset, "ReferencedSOPSequence"), _items(dataset, "FailedSOPSequence")
+    if len(named) + len(failed) > MOST_COMMITTED:
         raise refuse("too_many_elements")
-    named = [
-        tuple(
-            patient_tags.uid(item, word)
-            for word in ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
-        )
-        for item in items
-    ]
-    return patient_tags.uid(dataset, "TransactionUID"), [(one, other) for one, other in named]
+    return {
+        "transaction": patient_tags.uid(dataset, "TransactionUID"),
+        "named": [_reference(item) for item in named],
+        "not_stored": [(*_reference(item), _failure(item)) for item in failed],
+    }
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    return list(dataset.get(keyword) or [])
+
+
+def _reference(item: Dataset) -> tuple[str, str]:
+    return (
+        patient_tags.uid(item, "ReferencedSOPClassUID"),
+        patient_tags.uid(item, "ReferencedSOPInstanceUID"),
+    )
+
+
+def _failure(item: Dataset) -> int:
+    """The Failure Reason (0008,1197); 0 where it has none."""
+    try:
+        reason = int(item.get("FailureReason") or 0)
+    except (TypeError, ValueError):
+        return 0
+    return reason if 0 <= reason <= 0xFFFF else 0
 
 
 def _is_made_here(dataset: Dataset) -> bool:

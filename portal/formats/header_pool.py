@@ -106,6 +106,7 @@ class _Digest(Shape):
 
 _UID: Final = r"^[0-9.]{0,64}$"
 _Uid = Annotated[str, Field(pattern=_UID)]
+_Reason = Annotated[int, Field(ge=0, le=0xFFFF)]
 
 
 class ObjectHeader(BaseModel):
@@ -123,10 +124,13 @@ class _Object(Shape):
 
 
 class Commitment(Shape):
-    """What a request for storage commitment names, see `dicom.commitment`."""
+    """What a request for storage commitment or its report names, see `dicom.commitment`."""
 
     transaction: _Uid
     named: list[Annotated[tuple[_Uid, _Uid], Field(strict=False)]] = Field(
+        max_length=MOST_COMMITTED
+    )
+    not_stored: list[Annotated[tuple[_Uid, _Uid, _Reason], Field(strict=False)]] = Field(
         max_length=MOST_COMMITTED
     )
 

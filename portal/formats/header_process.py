@@ -142,8 +142,7 @@ def _read(asked: dict[str, Any], data: bytes) -> Answer:
     if asked["what"] == "stored":
         return {"stored": dicom.read(data, Limits(len(data), max_header_bytes=len(data)))}, b""
     if asked["what"] == "commitment":
-        transaction, named = dicom.commitment(data)
-        return {"transaction": transaction, "named": named}, b""
+        return dicom.commitment(data), b""
     limits = Limits(**asked["limits"])
     if asked["what"] == "object":
         return {"object": dicom.object_header(data, limits)}, b""

@@ -36,12 +36,15 @@ from portal.models import (
     Arrival,
     Blob,
     DicomObject,
+    DicomSend,
+    DicomSentObject,
     Job,
     JobState,
     OutlineDraft,
     Purge,
     PurgeReason,
     ReviewDraft,
+    SendState,
     Sex,
     StartedPurge,
     StudyName,
@@ -207,8 +210,13 @@ def _destroy(
     )
     session.execute(delete(Blob).where(Blob.instance_id.in_(gone.picture_ids)))
     session.execute(delete(StudyName).where(StudyName.study_id.in_(gone.study_ids)))
-    for rows in (ReviewDraft, OutlineDraft, DicomObject, Arrival):
+    for rows in (ReviewDraft, OutlineDraft, DicomObject, DicomSentObject, Arrival):
         session.execute(delete(rows).where(rows.instance_id.in_(gone.picture_ids)))
+    session.execute(
+        update(DicomSend)
+        .where(DicomSend.study_id.in_(gone.study_ids), DicomSend.finished_at.is_(None))
+        .values(state=SendState.DROPPED, reason="purged", claimed_until=None, finished_at=now)
+    )
     critical_findings.end_for_purge(session, gone.study_ids, now)
     audit.append(
         session,

@@ -1,5 +1,5 @@
-"""Signs of life of the scheduler's loops and of the DICOM listener: when each last did its work,
-for all who ask.
+"""Signs of life of the scheduler's loops and of DICOM's listener and sender: when each last did its
+work, for all who ask.
 
 By the database's clock, so that neither this machine's clock nor another portal's matters. A
 process that is there and does nothing gives none.
@@ -11,12 +11,13 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal.database import DatabaseTime, insert_if_new, rows_changed
-from portal.models import DicomNode, SchedulerSign
+from portal.models import DicomDestination, DicomNode, SchedulerSign
 
 SWEEP: Final = "sweep"
 LINK: Final = "link"
 LOOPS: Final = (SWEEP, LINK)
 DICOM: Final = "dicom"
+DICOM_SENDER: Final = "dicom_sender"
 # The sweep comes every 5 seconds, the link's sign every 10: who missed several does not work.
 OLD_SECONDS: Final = 60.0
 
@@ -48,6 +49,28 @@ def dicom_is_silent(session: Session) -> bool:
 def dicom_works(session: Session) -> bool:
     """Whether a listener has given a sign within the last minute."""
     works = DICOM in _fresh(session)
+    session.commit()
+    return works
+
+
+def sender_is_silent(session: Session) -> bool:
+    """Whether DICOM nodes are to get something, and no sender has given a sign for a minute, or
+    ever.
+    """
+    receiving = (
+        select(DicomDestination.node_id)
+        .join(DicomNode, DicomNode.id == DicomDestination.node_id)
+        .where(DicomNode.receives, DicomNode.disabled_at.is_(None))
+        .limit(1)
+    )
+    is_silent = session.scalar(receiving) is not None and DICOM_SENDER not in _fresh(session)
+    session.commit()
+    return is_silent
+
+
+def sender_works(session: Session) -> bool:
+    """Whether a sender has given a sign within the last minute."""
+    works = DICOM_SENDER in _fresh(session)
     session.commit()
     return works
 

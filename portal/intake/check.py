@@ -61,7 +61,9 @@ def object_header(data: bytes, limits: Limits) -> ObjectHeader:
 
 
 def commitment(data: bytes) -> Commitment:
-    """What a request for storage commitment names (see `dicom.commitment`), or Refused."""
+    """What a request for storage commitment, or its report, names (see `dicom.commitment`), or
+    Refused.
+    """
     try:
         return header_pool.shared().commitment(data)
     except Refused:

@@ -27,6 +27,15 @@ from portal.models.governance import (
 from portal.models.jobs import Job, MissingModel, Worker, WorkerToken
 from portal.models.network.arrivals import Arrival, ArrivalRule, ArrivalRulesVersion
 from portal.models.network.dicom import DicomNode, DicomObject, DicomRefusal
+from portal.models.network.sends import (
+    DicomDestination,
+    DicomSend,
+    DicomSentObject,
+    SendMoment,
+    SendProof,
+    SendState,
+    SentState,
+)
 from portal.models.people import (
     ApiToken,
     BreakGlass,
@@ -139,9 +148,12 @@ __all__ = [
     "Communication",
     "CriticalFinding",
     "CriticalState",
+    "DicomDestination",
     "DicomNode",
     "DicomObject",
     "DicomRefusal",
+    "DicomSend",
+    "DicomSentObject",
     "DriftCheck",
     "Finding",
     "Hold",
@@ -193,6 +205,10 @@ __all__ = [
     "SchedulerSign",
     "ScreenCheck",
     "SecondRead",
+    "SendMoment",
+    "SendProof",
+    "SendState",
+    "SentState",
     "SentenceTemplate",
     "Sex",
     "Signature",

@@ -70,6 +70,8 @@ class Prediction(Base):
         UniqueConstraint("instance_id", "model_id"),
         # The newest of a model.
         Index("ix_predictions_model", "model_id", "created"),
+        # The newest of all: what is to be sent to other systems.
+        Index("ix_predictions_created", "created"),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
@@ -111,6 +113,7 @@ class Review(Base):
         Index("ix_reviews_study", "study_id", "created"),
         # A reader's own reviews, without reading their rows.
         Index("ix_reviews_reader", "reader_id", "created", "study_id"),
+        Index("ix_reviews_created", "created"),
         CheckConstraint(
             "size IS NULL OR finding IN ('right', 'left', 'both')", name="size_of_finding"
         ),

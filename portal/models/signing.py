@@ -22,7 +22,10 @@ class Signature(Base):
     """
 
     __tablename__ = "signatures"
-    __table_args__ = (Index("ix_signatures_study", "study_id", "created"),)
+    __table_args__ = (
+        Index("ix_signatures_study", "study_id", "created"),
+        Index("ix_signatures_created", "created"),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
     review_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("reviews.id"), unique=True)

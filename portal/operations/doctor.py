@@ -228,6 +228,10 @@ def _dicom(session: Session) -> Check:
             "off. Modalities keep what they can't send, and send it later."
         )
         return Check("dicom", "warning", text, advice)
+    if scheduler_signs.sender_is_silent(session):
+        text = "DICOM nodes are to get results, and no sender has reported for a minute, or ever"
+        advice = "Start `python -m portal dicom-sender`. What is to be sent waits meanwhile."
+        return Check("dicom", "warning", text, advice)
     works = scheduler_signs.dicom_works(session)
     return Check("dicom", "ok", "the listener works" if works else "no node may send")
 

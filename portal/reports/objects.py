@@ -171,20 +171,10 @@ def read(
     number = next(
         o.number for o in made.readable(session, actor, study) if o.report_id == report.id
     )
-    done = [job for job in _jobs(session, [report.id]) if job.state is JobState.DONE]
-    if not done:
+    blobs = archives_of(session, report.id)
+    if not blobs:
         raise Denied("objects")
     order = [row.id for row in exams.pictures(session, [study.id])[study.id]]
-    blobs = {
-        blob.instance_id: blob
-        for blob in session.scalars(
-            select(Blob).where(
-                Blob.job_id.in_([job.id for job in done]),
-                Blob.kind == BlobKind.REPORT,
-                Blob.current,
-            )
-        )
-    }
     keys = {
         one: sealed_fields.instance_key_of(vault, session.get_one(Instance, one)) for one in blobs
     }
@@ -207,6 +197,24 @@ def read(
     )
     session.commit()
     return Archive(f"dicom-{study.case_number}-{number}.zip", data)
+
+
+def archives_of(session: Session, report_id: UUID) -> dict[UUID, Blob]:
+    """The archives of a report's objects that are made, by picture. The caller has checked that
+    they may be taken out.
+    """
+    done = [job.id for job in _jobs(session, [report_id]) if job.state is JobState.DONE]
+    query = select(Blob).where(Blob.job_id.in_(done), Blob.kind == BlobKind.REPORT, Blob.current)
+    return {blob.instance_id: blob for blob in session.scalars(query)}
+
+
+def is_current(
+    session: Session, vault: Vault, actor: Actor, study: Study, report_id: UUID, now: datetime
+) -> bool:
+    """Whether the exam is still what a report of the AI result is about, for the same actor."""
+    report = session.get_one(Report, report_id)
+    view = case.view_of(session, vault, actor, study, study.id, now, with_others=False)
+    return view.ai.is_visible and requests.basis_of(view, with_ai=True) == report.basis
 
 
 def _report(

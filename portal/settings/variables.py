@@ -316,6 +316,14 @@ class Variables(JobClock, BaseSettings):
     smtp: Smtp | None = None
     webhook: Webhook | None = None
     dicom: Dicom | None = None
+    dicom_proof_seconds: WholeNumber = variable(
+        "PLEURA_DICOM_PROOF_SECONDS",
+        120,
+        "How long `python -m portal dicom-sender` waits for a node's report of storage commitment "
+        "before it asks by C-FIND whether an object is there.",
+        ge=1,
+        le=86400,
+    )
     model_hosts: Names = variable(
         "PLEURA_MODEL_HOSTS",
         (),

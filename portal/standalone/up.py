@@ -254,7 +254,17 @@ class _Tree:
             grace_seconds=25.0,
             pass_fds=secrets,
         )
+        sender = Child(
+            "dicom-sender",
+            [sys.executable, "-m", "portal", "dicom-sender"],
+            {**variables, "PLEURA_DICOM_PORT": str(port)},
+            lambda: True,
+            layer=2,
+            grace_seconds=25.0,
+            pass_fds=secrets,
+        )
         self.supervisor.start(child)
+        self.supervisor.start(sender)
         title = self.settings.dicom.ae_title if self.settings.dicom else "PLEURA"
         _print_line(f"DICOM: {title} listens at port {port}; its nodes are under Teams")
 

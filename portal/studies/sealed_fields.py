@@ -11,6 +11,7 @@ from portal.models import (
     Arrival,
     BreakGlass,
     Communication,
+    DicomSentObject,
     Instance,
     OutlineDraft,
     Review,
@@ -280,6 +281,22 @@ def seal_informed(vault: Vault, data_key: bytes, communication_id: UUID, person:
 def open_informed(vault: Vault, data_key: bytes, row: Communication) -> str:
     """Who was informed of a critical finding."""
     return vault.open_(data_key, f"communications:{row.id}:person", row.sealed_person).decode()
+
+
+def seal_answer(vault: Vault, data_key: bytes, row: DicomSentObject, comment: str) -> bytes:
+    """What a node remarked on an object, for `dicom_sent_objects.sealed_comment`."""
+    return vault.seal(data_key, _aad_of_answer(row), comment.encode())
+
+
+def open_answer(vault: Vault, data_key: bytes, row: DicomSentObject) -> str:
+    """What a node remarked on an object; empty where it did not."""
+    if row.sealed_comment is None:
+        return ""
+    return vault.open_(data_key, _aad_of_answer(row), row.sealed_comment).decode()
+
+
+def _aad_of_answer(row: DicomSentObject) -> str:
+    return f"dicom_sent_objects:{row.send_id}:{row.sop_key}:comment"
 
 
 def seal_explanation(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:

@@ -124,6 +124,7 @@ OF_THE_IMAGE: list[tuple[tuple[str, ...], str]] = [
     (("cohort", "list"), "No cohort was frozen yet."),
     (("dicom", "nodes"), "No DICOM node was added yet."),
     (("dicom", "refused"), "Nothing was refused in the last thirty days."),
+    (("dicom", "sends"), "Nothing waits to be sent, and nothing failed."),
     (("sweep",), ""),
     (("audit", "anchor"), "Anchored at row "),
     (("audit", "verify"), "The access log is whole"),

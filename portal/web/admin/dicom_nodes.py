@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from portal.access import Permission
 from portal.accounts import teams
 from portal.dicom_network import echo, nodes, refusals
+from portal.dicom_network.sending import choices, overview
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
 from portal.languages import _
@@ -76,6 +77,19 @@ def test(node_id: UUID) -> BaseResponse:
     return redirect(url_for(_PAGE), 303)
 
 
+@blueprint.post("/sends/<uuid:send_id>/again")
+@_manage
+def send_again(send_id: UUID) -> BaseResponse:
+    """Have a send tried again now."""
+    try:
+        overview.again(db_session(), guard.actor(), send_id, guard.now())
+    except Conflict as refused:
+        flash(refused.message, "warn")
+    else:
+        flash(_("It is tried again."), "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
 def _switch(node_id: UUID, *, on: bool) -> BaseResponse:
     nodes.switch(db_session(), guard.actor(), node_id, guard.now(), on=on)
     flash(_("The node is switched on.") if on else _("The node is switched off."), "ok")
@@ -98,6 +112,8 @@ def _stated() -> nodes.Described:
         host=form.get("host", ""),
         port=form.get("port", ""),
         fingerprint=form.get("fingerprint", ""),
+        objects=tuple(form.getlist("objects")),
+        moments=tuple(form.getlist("moments")),
     )
 
 
@@ -116,7 +132,7 @@ def _page(
     chosen = changing or _asked_for()
     shown = next((node for node, _team in found if node.id == chosen), None)
     if stated is None and shown is not None:
-        stated = nodes.described(shown)
+        stated = nodes.described(session, shown)
     return render_template(
         "admin/dicom.html",
         nodes=found,
@@ -124,6 +140,13 @@ def _page(
         stated=stated,
         error=error,
         teams=[(one.id, one.name) for one in teams.teams(session)],
+        sends=overview.sends(session, services.vault, actor, guard.now()),
+        gets=choices.all_of(session),
+        kinds=choices.OBJECTS,
+        moments=choices.MOMENTS,
+        sends_most=overview.MOST,
+        sender_works=scheduler_signs.sender_works(session),
+        sender_is_silent=scheduler_signs.sender_is_silent(session),
         refused=refusals.newest(session, services.vault, actor, guard.now()),
         listens=scheduler_signs.dicom_works(session),
         is_silent=scheduler_signs.dicom_is_silent(session),

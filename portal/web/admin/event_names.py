@@ -42,6 +42,12 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "dicom_node_switched_on": lazy("DICOM node switched on"),
         "dicom_object_filed": lazy("DICOM object filed"),
         "dicom_object_refused": lazy("DICOM object refused"),
+        "dicom_send_again": lazy("DICOM sending: tried again"),
+        "dicom_send_begun": lazy("DICOM sending: begun"),
+        "dicom_send_dropped": lazy("DICOM sending: dropped"),
+        "dicom_send_failed": lazy("DICOM sending: failed"),
+        "dicom_send_proven": lazy("DICOM sending: stored, with proof"),
+        "dicom_send_unproven": lazy("DICOM sending: sent, without proof"),
         "exam_signed": lazy("exam signed"),
         "export_planned": lazy("export planned"),
         "factor_reset": lazy("factor reset"),
@@ -139,6 +145,7 @@ VIA: Final[Mapping[str, str]] = MappingProxyType(
         "token": lazy("token"),
         "cli": lazy("cli"),
         "dicom": lazy("dicom"),
+        "dicom_out": lazy("dicom, outgoing"),
         "system": lazy("system"),
     }
 )

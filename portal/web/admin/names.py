@@ -69,6 +69,60 @@ _DICOM_REASONS: Final = {
     "failed": lazy("The portal failed; its log has the kind of error."),
 }
 
+_SEND_STATES: Final = {
+    "preparing": lazy("being prepared"),
+    "waiting": lazy("waiting"),
+    "taken": lazy("taken, proof awaited"),
+    "proving": lazy("proof awaited"),
+    "proven": lazy("stored, with proof"),
+    "unproven": lazy("sent, unproven"),
+    "failed": lazy("failed"),
+    "dropped": lazy("not sent"),
+}
+_SEND_MOMENTS: Final = {
+    "result": lazy("result"),
+    "verdict": lazy("verdict"),
+    "signature": lazy("signature"),
+}
+_SEND_PROOFS: Final = {
+    "commitment": lazy("storage commitment"),
+    "found": lazy("found by C-FIND"),
+}
+# Why a send waits, failed or was dropped; and what is wrong with one of its objects.
+_SEND_REASONS: Final = {
+    "again": lazy("It is tried again."),
+    "being_made": lazy("Its objects are being made."),
+    "changed": lazy("The case has changed: new objects are made."),
+    "not_ready": lazy("The picture is still being prepared."),
+    "not_analysed_yet": lazy("The analysis is not finished."),
+    "verdict_first": lazy("The team sees AI results only after a verdict."),
+    "second_read": lazy("The case waits for a second reader."),
+    "no_association": lazy("The node is away, or refuses the association."),
+    "not_allowed": lazy("The node’s host and port are not in PLEURA_OUTGOING_HOSTS."),
+    "no_answer": lazy("The node did not answer in time."),
+    "ended": lazy("The node ended the association."),
+    "put_off": lazy("The node can’t take it now."),
+    "refused": lazy("The node refuses the object."),
+    "context_refused": lazy("The node does not take this class or transfer syntax."),
+    "not_committed": lazy("The node has taken it, but states that it is not stored."),
+    "not_found": lazy("The node has taken it, but C-FIND does not find it."),
+    "not_now": lazy("Database, store or Redis did not answer."),
+    "portal_failed": lazy("The portal failed; its log has the kind of error."),
+    "damaged": lazy("A file of the case is damaged."),
+    "report_failed": lazy("The report could not be made."),
+    "objects_failed": lazy("The objects could not be made."),
+    "some_not_made": lazy("The objects of a picture could not be made; the others are stored."),
+    "purged": lazy("The case was purged."),
+    "retracted": lazy("The AI result was retracted."),
+    "superseded": lazy("Something newer of the case is sent instead."),
+    "not_wanted": lazy("The node gets nothing any more."),
+    "other_team": lazy("The node belongs to another team now."),
+    "ai_hidden": lazy("The team hides AI results."),
+    "no_ai_result": lazy("There is no AI result that may be shown."),
+    "no_dicom": lazy("No picture came as DICOM with a UID of its own."),
+    "nothing_to_send": lazy("None of the chosen objects exists for this case."),
+}
+
 TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "queue": _QUEUES,
@@ -79,6 +133,10 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "event": EVENTS,
         "via": VIA,
         "dicom_reason": _DICOM_REASONS,
+        "send_state": _SEND_STATES,
+        "send_moment": _SEND_MOMENTS,
+        "send_proof": _SEND_PROOFS,
+        "send_reason": _SEND_REASONS,
     }
 )
 """By the name of the filter that templates use."""

@@ -99,6 +99,37 @@ def test_the_listener_listens_gives_a_sign_and_stops(folder: Path, tmp_path: Pat
         process.wait(60)
 
 
+def test_what_a_node_gets_is_given_by_command_and_the_sender_gives_a_sign(folder: Path) -> None:
+    run(folder, "create-admin", "--team", "Radiology")
+    added = ("dicom", "add-node", "PACS", "--team", "Radiology", "--sends", "no")
+    gets = ("--receives", "yes", "--objects", "sr,seg", "--moments", "signature")
+    assert "needs a host and a port" in run(folder, *added, *gets).stderr
+    place = ("--host", "pacs.example.org", "--port", "104")
+    assert run(folder, *added, *gets, *place).returncode == 0
+    assert run(folder, "dicom", "sends").stdout == "Nothing waits to be sent, and nothing failed.\n"
+    assert "No DICOM sender" in run(folder, "dicom", "alive", "--sender").stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portal", "dicom-sender"],
+        env=environment(folder),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert "sending to DICOM nodes" in process.stderr.readline()
+        for _ in range(50):
+            if run(folder, "dicom", "alive", "--sender").returncode == 0:
+                break
+        else:
+            raise AssertionError("the sender gave no sign")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait(60)
+
+
 def test_up_listens_where_it_is_asked_to() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)

@@ -118,7 +118,8 @@ def test_switching_off_and_on_is_logged_once_each(clinic: Clinic) -> None:
 @pytest.mark.parametrize("who", ["owner", "mate", "auditor"])
 def test_only_who_manages_people_may_let_somebody_in(clinic: Clinic, who: str) -> None:
     node, actor = add_node(clinic), getattr(clinic, who)
-    stated = nodes.described(node)
+    with clinic.session as session:
+        stated = nodes.described(session, node)
     with clinic.session as session:
         for attempt in (
             lambda: nodes.nodes(session, actor),

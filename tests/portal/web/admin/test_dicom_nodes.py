@@ -8,7 +8,21 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.dicom_network import nodes, refusals
-from portal.models import DicomNode, Team, db
+from portal.dicom_network.sending import ledger
+from portal.governance import scheduler_signs
+from portal.models import (
+    DicomNode,
+    DicomSend,
+    DicomSentObject,
+    Instance,
+    SendMoment,
+    SendState,
+    SentState,
+    Team,
+    db,
+)
+from portal.studies import sealed_fields
+from tests.support.clinic import open_clinic
 from tests.support.core import NOW, Clock
 from tests.support.portal_app import core_of, post
 
@@ -144,3 +158,60 @@ def test_what_was_refused_is_listed_with_its_reason_alone(
     assert "Class or UID differ from those that the sender stated." in page
     assert "A900" in page
     assert "1.2.3.4.5" not in page
+
+
+def test_a_node_that_gets_objects_is_asked_for_what_and_when(
+    app: Flask, admin_client: FlaskClient, node_id: UUID
+) -> None:
+    place = form(app, receives="yes", host="pacs.example.org", port="104")
+    chosen = {**place, "objects": ["sr", "seg"], "moments": ["signature"]}
+    assert post(admin_client, f"{PAGE}/{node_id}", {**place, "objects": ["sr"]}).status_code == 422
+    assert post(admin_client, f"{PAGE}/{node_id}", {**chosen, "host": ""}).status_code == 422
+    assert post(admin_client, f"{PAGE}/{node_id}", {**chosen, "objects": ["x"]}).status_code == 422
+    assert post(admin_client, f"{PAGE}/{node_id}", chosen).status_code == 303
+    page = admin_client.get(f"{PAGE}?change={node_id}").text
+    ticked = re.findall(r'value="(\w+)" checked', page)
+    assert ticked == ["sr", "seg", "signature"]
+    assert "no DICOM sender has reported" in page
+    with app.app_context():
+        scheduler_signs.give(db.session(), scheduler_signs.DICOM_SENDER)
+    assert "no DICOM sender has reported" not in admin_client.get(PAGE).text
+
+
+def test_what_is_not_stored_with_proof_is_listed_and_tried_again(
+    app: Flask, admin_client: FlaskClient, node_id: UUID
+) -> None:
+    core = core_of(app)
+    sent = open_clinic(core).submit()
+    with core.sessions() as session:
+        ledger.add(session, node_id, sent.study_id, SendMoment.RESULT, UUID(int=7), NOW)
+        session.flush()
+        row = session.query(DicomSend).one()
+        row.state, row.reason, row.finished_at = SendState.FAILED, "refused", NOW
+        row.attempts = 1
+        one = DicomSentObject(
+            send_id=row.id,
+            sop_key="a" * 64,
+            instance_id=sent.instance_id,
+            kind="sr",
+            sop_class="1.2.840.10008.5.1.4.1.1.88.34",
+            state=SentState.FAILED,
+            status=0xC123,
+            code="refused",
+            attempts=1,
+            changed=NOW,
+        )
+        instance = session.get_one(Instance, sent.instance_id)
+        key = sealed_fields.instance_key_of(core.vault, instance)
+        one.sealed_comment = sealed_fields.seal_answer(core.vault, key, one, "Not <allowed>")
+        session.add(one)
+        session.commit()
+        send_id = row.id
+    page = admin_client.get(PAGE).text
+    for text in ("The node refuses the object.", "C123", "Not &lt;allowed&gt;", "Try again"):
+        assert text in page
+    assert post(admin_client, f"{PAGE}/sends/{send_id}/again", {}).status_code == 303
+    page = admin_client.get(PAGE).text
+    assert "It is tried again." in page
+    assert "The node refuses the object." in page  # until it is
+    assert post(admin_client, f"{PAGE}/sends/{UUID(int=8)}/again", {}).status_code == 404

@@ -102,6 +102,7 @@ ALLOWED: dict[str, Rights] = {
     "dicom.switch_off": {A: {OTHER}},
     "dicom.switch_on": {A: {OTHER}},
     "dicom.test": {A: {OTHER}},
+    "dicom.send_again": NOBODY,  # a send that is not there
     "notifications.retry": NOBODY,  # there is none; exchange/test_outbox.py has one
     "sentences.page": {A: {TEAM, OTHER}},
     "sentences.change": {A: {TEAM, OTHER}},

@@ -92,6 +92,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "dicom.switch_off": {"admin"},
     "dicom.switch_on": {"admin"},
     "dicom.test": {"admin"},  # it has no host: nothing is called
+    "dicom.send_again": set(),  # a send that is not there
     "sentences.page": {"admin"},
     "sentences.change": {"admin"},
     "rules.page": {"admin"},
