@@ -76,6 +76,7 @@ _PAGES = (
     "api.openapi",
     "dicomweb.search",
     "dicomweb.retrieval",
+    "dicomweb.storing",
 )
 
 

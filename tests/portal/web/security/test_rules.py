@@ -204,6 +204,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "dicomweb_retrieval.instance_metadata": "token",
     "dicomweb_retrieval.frames": "token",
     "dicomweb_retrieval.bulkdata": "token",
+    "dicomweb_storing.store": "token",
+    "dicomweb_storing.store_in_study": "token",
 }
 
 
