@@ -19,6 +19,7 @@ from portal.access import Actor
 from portal.dicom_network import classes, filed_objects, refusals
 from portal.errors import Conflict
 from portal.formats.refusals import Refused
+from portal.governance import quarantine
 from portal.intake import check, submission
 from portal.intake.check import Limits, ObjectHeader
 from portal.intake.stated import Stated
@@ -41,6 +42,7 @@ BAD_INSTANCE: Final = 0x0117
 NOT_AUTHORISED: Final = 0x0124
 NO_SUCH_CLASS: Final = 0x0122
 _LONGEST_COMMENT: Final = 64
+_BY_RULE: Final = ("by_rule", "quarantined")
 # After how many seconds it is worth a try again.
 _AWAY_SECONDS: Final = 30
 _FULL_SECONDS: Final = 300
@@ -95,6 +97,7 @@ def store(services: Services, session: Session, sender: Sender, given: Given) ->
         answer, job_id = _stored(services, session, sender, given, now)
         if answer.code and answer.status != NO_RESOURCES:
             _note(services, session, sender, given, answer, now)
+            _keep(services, session, sender, given, answer, now)
         if job_id is not None:
             _ring(services, session, job_id)
         return answer
@@ -254,6 +257,41 @@ def _note(
         )
     except (*UNAVAILABLE, DATABASE_ERROR) as error:
         _log.warning("a refusal could not be noted: %s", type(error).__name__)
+        _let_go(session)
+
+
+def _keep(
+    services: Services,
+    session: Session,
+    sender: Sender,
+    given: Given,
+    answer: Answer,
+    now: datetime,
+) -> None:
+    """Put a refused picture into quarantine. Without that the answer is the same.
+
+    Not what a rule keeps out, or has put there; and none of Pleura's own.
+    """
+    by_check = answer.status in (NOT_UNDERSTOOD, MISMATCH) and answer.code not in _BY_RULE
+    if not by_check or not given.data or given.sop_class not in classes.PICTURES:
+        return
+    study_uid = ""
+    try:
+        header = check.object_header(given.data, limits(services))
+        if header.made_here:
+            return
+        study_uid = header.study_uid
+    except Refused:
+        pass  # then a purge of its exam does not find it: it goes after its thirty days
+    reason = quarantine.Reason(answer.code, study_uid=study_uid)
+    ae_title = sender.node.ae_title if sender.node is not None else ""
+    try:
+        quarantine.keep(
+            *(session, services.vault, sender.actor, given.data, reason, now),
+            stated=Stated(ae_title=ae_title).as_json(),
+        )
+    except (*UNAVAILABLE, DATABASE_ERROR, VaultError) as error:
+        _log.warning("a refused picture could not be kept: %s", type(error).__name__)
         _let_go(session)
 
 

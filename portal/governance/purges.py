@@ -209,6 +209,8 @@ def _destroy(
     session.execute(delete(StudyName).where(StudyName.study_id.in_(gone.study_ids)))
     for rows in (ReviewDraft, OutlineDraft, DicomObject, Arrival):
         session.execute(delete(rows).where(rows.instance_id.in_(gone.picture_ids)))
+    for kept in gone.quarantined:
+        session.delete(kept)
     critical_findings.end_for_purge(session, gone.study_ids, now)
     audit.append(
         session,
@@ -216,7 +218,7 @@ def _destroy(
         actor=actor,
         now=now,
         study_id=study_id,
-        detail={"files": len(gone.blobs), "reason": reason.value, "reference": reference},
+        detail={"files": len(gone.blobs) + len(gone.quarantined), "reason": reason.value, "reference": reference},
     )
     session.commit()
     return study_id

@@ -23,7 +23,6 @@ from portal.audit import anchors, chain, first_bindings, first_seals, verificati
 from portal.models import (
     ApiToken,
     AuditHead,
-    Blob,
     BreakGlass,
     Invitation,
     LoginSession,
@@ -215,7 +214,9 @@ def _compare(
             raise UnusableBackup(f"The table {name} is not the same after the restore.")
     digest = hashlib.sha256()
     absent = set(contents.missing) | set(contents.gone)
-    for name in connection.scalars(select(Blob.name).order_by(Blob.name)):
+    holders = [tables[name] for name in ("blobs", "quarantined_files") if name in tables]
+    names = [name for one in holders for name in connection.scalars(select(one.c.name))]
+    for name in sorted(names):
         if name not in absent:
             try:
                 sealed = vault.staged_file(name)

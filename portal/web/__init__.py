@@ -48,6 +48,7 @@ _PAGES = (
     "admin.rules.pages",
     "admin.notifications",
     "admin.dicom_nodes",
+    "admin.quarantine",
     "admin.sentences",
     "admin.ai_models",
     "admin.performance",

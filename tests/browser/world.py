@@ -356,7 +356,7 @@ def add_rules(site: BrowserPortal) -> UUID:
             "",
             Conditions(hours_from=24, time_from=17 * 60, time_until=7 * 60),
         ),
-        Rule("Hands and feet", ArrivalEnd.QUARANTINE, "No chest", Conditions(body_parts=("HAND",))),
+        Rule("Hands and feet", ArrivalEnd.KEEP_OUT, "No chest", Conditions(body_parts=("HAND",))),
     )
     with site.core.sessions() as session:
         admin = sessions.actor_of(session.get_one(User, site.people[Role.ADMIN].id))

@@ -94,6 +94,10 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "priors_listed": lazy("priors listed"),
         "purge_announced": lazy("purge announced"),
         "purge_started": lazy("purge started"),
+        "quarantine_discarded": lazy("quarantined file destroyed"),
+        "quarantine_expired": lazy("quarantined file expired"),
+        "quarantine_filled": lazy("file put into quarantine"),
+        "quarantine_released": lazy("quarantined file released"),
         "reading_begun": lazy("reading begun"),
         "reading_ended": lazy("reading ended"),
         "record_upgraded": lazy("record upgraded"),
@@ -139,6 +143,7 @@ VIA: Final[Mapping[str, str]] = MappingProxyType(
         "token": lazy("token"),
         "cli": lazy("cli"),
         "dicom": lazy("dicom"),
+        "release": lazy("release"),
         "system": lazy("system"),
     }
 )

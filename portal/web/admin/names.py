@@ -69,6 +69,7 @@ _DICOM_REASONS: Final = {
     "exam_not_here": lazy("The exam that the object belongs to is not here."),
     "not_authorised": lazy("The node was switched off."),
     "by_rule": lazy("A rule of the team keeps it out."),
+    "quarantined": lazy("A rule of the team keeps it in quarantine."),
     "unfit": lazy("A value of its header can’t be stored."),
     "key_missing": lazy("The picture is here, but its key is missing."),
     "failed": lazy("The portal failed; its log has the kind of error."),

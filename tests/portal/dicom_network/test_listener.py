@@ -147,7 +147,7 @@ def test_rules_about_the_sender_hold_for_its_node_alone(clinic: Clinic) -> None:
     with clinic.session as session:
         for shown_version, rule in enumerate(
             (
-                Rule("Hands", ArrivalEnd.QUARANTINE, "No chest", hands),
+                Rule("Hands", ArrivalEnd.KEEP_OUT, "No chest", hands),
                 Rule("From there", ArrivalEnd.KEEP, "Not asked for", ours),
             )
         ):

@@ -204,7 +204,7 @@ def test_the_teams_rules_hold(app: Flask, reader: Person) -> None:
         by = account_sessions.actor_of(session.get_one(User, admin.id))
         for number, rule in enumerate(
             (
-                Rule("Hands", ArrivalEnd.QUARANTINE, "No chest", Conditions(body_parts=("HAND",))),
+                Rule("Hands", ArrivalEnd.KEEP_OUT, "No chest", Conditions(body_parts=("HAND",))),
                 Rule("All others", ArrivalEnd.KEEP, "Not asked for", Conditions()),
             )
         ):

@@ -102,6 +102,8 @@ ALLOWED: dict[str, Rights] = {
     "dicom.switch_off": {A: {OTHER}},
     "dicom.switch_on": {A: {OTHER}},
     "dicom.test": {A: {OTHER}},
+    "quarantine.release": NOBODY,  # there is none; admin/test_quarantine.py has one
+    "quarantine.discard": NOBODY,
     "notifications.retry": NOBODY,  # there is none; exchange/test_outbox.py has one
     "sentences.page": {A: {TEAM, OTHER}},
     "sentences.change": {A: {TEAM, OTHER}},

@@ -86,6 +86,9 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.rename": {"admin"},
     "notifications.page": {"admin"},
     "notifications.retry": set(),  # there is none; test_outbox has one
+    "quarantine.page": {"admin"},
+    "quarantine.release": set(),  # there is none; admin/test_quarantine has one
+    "quarantine.discard": set(),
     "dicom.page": {"admin"},
     "dicom.add": {"admin"},  # what they send has no AE title: 422, none is added
     "dicom.change": {"admin"},  # likewise
@@ -293,6 +296,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "kind": "preview",
             "merge_id": uuid4(),
             "notification_id": uuid4(),
+            "file_id": uuid4(),
             "node_id": node.id,
             "name": "language",
             **dict.fromkeys(("study_uid", "series_uid", "sop_uid"), "1.2.3"),
