@@ -1,5 +1,5 @@
 """What comes by DICOMweb has no node: who sent it is an account with a token. Files in quarantine,
-and rules that put them there: what those did until now is called keeping out.
+and rules that put them there: what those did until now is called keeping out. Keys of links into exams.
 """
 
 import sqlalchemy as sa
@@ -59,8 +59,23 @@ def upgrade() -> None:
     op.create_index("ix_quarantined_files_study", "quarantined_files", ["team_id", "study_key"])
     op.create_index(op.f("ix_quarantined_files_key_id"), "quarantined_files", ["key_id"])
 
+    op.create_table(
+        "exam_link_keys",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("team_id", sa.Uuid(), nullable=False),
+        sa.Column("sealed_secret", sa.LargeBinary(), nullable=False),
+        sa.Column("made_by", sa.Uuid(), nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("ended_at", TIME, nullable=True),
+        _reference("exam_link_keys", "team_id", "teams"),
+        _reference("exam_link_keys", "made_by", "users"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_exam_link_keys")),
+    )
+    op.create_index(op.f("ix_exam_link_keys_team_id"), "exam_link_keys", ["team_id"])
+
 
 def downgrade() -> None:
+    op.drop_table("exam_link_keys")
     # The sweep removes their files, which no row names any more.
     op.drop_table("quarantined_files")
     _change_ends(tuple(end for end in ENDS if end != "keep_out"), "keep_out", "quarantine")

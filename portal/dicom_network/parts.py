@@ -98,7 +98,7 @@ def _taken(
     return Outcome(answer, header.sop_class, header.sop_uid, header.study_uid)
 
 
-_UNKNOWN: Final = check.ObjectHeader("", "", "", made_here=False)
+_UNKNOWN: Final = check.ObjectHeader(sop_class="", sop_uid="", study_uid="", made_here=False)
 
 
 def _read(services: Services, part: Part) -> tuple[check.ObjectHeader, Answer | None]:

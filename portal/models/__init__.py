@@ -27,6 +27,7 @@ from portal.models.governance import (
 from portal.models.jobs import Job, MissingModel, Worker, WorkerToken
 from portal.models.network.arrivals import Arrival, ArrivalRule, ArrivalRulesVersion
 from portal.models.network.dicom import DicomNode, DicomObject, DicomRefusal
+from portal.models.network.links import ExamLinkKey
 from portal.models.network.quarantine import QuarantinedFile
 from portal.models.people import (
     ApiToken,
@@ -111,6 +112,7 @@ from worker.contract.prediction import Band, QualityVerdict
 
 __all__ = [
     "AUDIT_NUMBERS",
+    "ExamLinkKey",
     "POSITIVE",
     "QuarantinedFile",
     "READ",

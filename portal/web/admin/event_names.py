@@ -42,6 +42,8 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "dicom_node_switched_on": lazy("DICOM node switched on"),
         "dicom_object_filed": lazy("DICOM object filed"),
         "dicom_object_refused": lazy("DICOM object refused"),
+        "exam_link_key_ended": lazy("key for links into exams ended"),
+        "exam_link_key_made": lazy("key for links into exams made"),
         "exam_signed": lazy("exam signed"),
         "export_planned": lazy("export planned"),
         "factor_reset": lazy("factor reset"),

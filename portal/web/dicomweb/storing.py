@@ -38,12 +38,13 @@ def store_in_study(study_uid: str) -> Response:
 
 def _answer(study_uid: str = "") -> Response:
     media_type = media_types.require_json()
-    services, named = guard.services(), request.mimetype_params
-    if request.mimetype != _RELATED or named.get("type", DICOM).lower() != DICOM:
+    services = guard.services()
+    kind, of_parts, boundary = media_types.of_body()
+    if kind != _RELATED or of_parts not in ("", DICOM):
         raise Problem(415, "not_related", f'Send {_RELATED}; type="{DICOM}".')
     try:
         sent = body_parts.read(
-            request.stream, named.get("boundary", ""), DICOM, services.settings.max_upload_bytes
+            request.stream, boundary, DICOM, services.settings.max_upload_bytes
         )
     except body_parts.NoParts:
         raise Problem(400, "no_parts", "The body holds no part with its boundary.") from None

@@ -267,7 +267,7 @@ def test_what_is_no_xray_is_refused_with_a_comment_and_kept_as_a_reason(clinic: 
     with clinic.session as session:
         (kept,) = refusals.newest(session, clinic.vault, clinic.admin, NOW)
         row = session.scalars(select(DicomRefusal)).one()
-    assert (kept.node, kept.code, kept.status, kept.sop_uid) == (
+    assert (kept.sender, kept.code, kept.status, kept.sop_uid) == (
         node.name,
         "not_single_frame",
         0xC000,

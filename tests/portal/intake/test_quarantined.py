@@ -117,7 +117,7 @@ def test_what_was_typed_with_a_picture_comes_with_it(clinic: Clinic) -> None:
         study = session.get_one(Study, done.study_id)
         key = sealed_fields.key_of(clinic.vault, study)
         patient = sealed_fields.open_patient(clinic.vault, key, study)
-    assert (patient.patient_id, patient.name) == ("P-7", "CANARY")
+    assert (patient.patient_id, patient.patient_name) == ("P-7", "CANARY")
 
 
 def test_the_checks_hold_for_a_released_file_and_it_stays(clinic: Clinic) -> None:

@@ -102,7 +102,10 @@ ALLOWED: dict[str, Rights] = {
     "dicom.switch_off": {A: {OTHER}},
     "dicom.switch_on": {A: {OTHER}},
     "dicom.test": {A: {OTHER}},
-    "quarantine.release": NOBODY,  # there is none; admin/test_quarantine.py has one
+    "exam_links.page": {A: {TEAM, OTHER}},
+    "exam_links.make": {A: {TEAM, OTHER}},
+    "exam_links.end": NOBODY,  # there is none; admin/incoming/test_exam_links.py has one
+    "quarantine.release": NOBODY,  # there is none; admin/incoming/test_quarantine.py has one
     "quarantine.discard": NOBODY,
     "notifications.retry": NOBODY,  # there is none; exchange/test_outbox.py has one
     "sentences.page": {A: {TEAM, OTHER}},
@@ -149,6 +152,7 @@ FILLED: dict[str, object] = {
     "kind": "preview",
     "name": "old_exam_hours",
     "merge_id": UUID(int=1),
+    "key_id": UUID(int=1),
     "outline_id": UUID(int=1),
     "report_id": UUID(int=1),
 }

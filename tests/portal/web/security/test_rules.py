@@ -86,8 +86,15 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.rename": {"admin"},
     "notifications.page": {"admin"},
     "notifications.retry": set(),  # there is none; test_outbox has one
+    "exam_links.page": {"admin"},
+    "exam_links.make": {"admin"},
+    "exam_links.end": set(),  # there is none; admin/incoming/test_exam_links has one
+    "exam_link.arrive": None,
+    "exam_link.form": None,
+    "exam_link.take": None,  # of no link: 410
+    "exam_link.go": set(),  # without a link: 410; clinic/links/test_open_exam has one
     "quarantine.page": {"admin"},
-    "quarantine.release": set(),  # there is none; admin/test_quarantine has one
+    "quarantine.release": set(),  # there is none; admin/incoming/test_quarantine has one
     "quarantine.discard": set(),
     "dicom.page": {"admin"},
     "dicom.add": {"admin"},  # what they send has no AE title: 422, none is added
@@ -297,6 +304,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "merge_id": uuid4(),
             "notification_id": uuid4(),
             "file_id": uuid4(),
+            "key_id": uuid4(),
             "node_id": node.id,
             "name": "language",
             **dict.fromkeys(("study_uid", "series_uid", "sop_uid"), "1.2.3"),
