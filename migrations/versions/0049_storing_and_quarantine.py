@@ -1,5 +1,6 @@
 """What comes by DICOMweb has no node: who sent it is an account with a token. Files in quarantine,
-and rules that put them there: what those did until now is called keeping out. Keys of links into exams.
+and rules that put them there: what those did until now is called keeping out. Keys of
+links into exams.
 """
 
 import sqlalchemy as sa

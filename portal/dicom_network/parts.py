@@ -12,7 +12,14 @@ from sqlalchemy.orm import Session
 
 from portal.access import Actor, Permission
 from portal.dicom_network import classes, storing
-from portal.dicom_network.storing import NO_RESOURCES, NOT_UNDERSTOOD, Answer, Given, Sender, refused
+from portal.dicom_network.storing import (
+    NO_RESOURCES,
+    NOT_UNDERSTOOD,
+    Answer,
+    Given,
+    Sender,
+    refused,
+)
 from portal.formats.refusals import Refused
 from portal.intake import check
 from portal.services import Services

@@ -144,7 +144,7 @@ def _names_of(study: Study) -> Select[StudyName]:
 
 
 def _kept_apart(session: Session, study: Study) -> Select[QuarantinedFile]:
-    """The files in quarantine that are of this exam, by the UIDs that it and those in it came by."""
+    """The files in quarantine that are of this exam, by its UID and those of joined ones."""
     keys = select(Study.study_uid_key).where(
         exams.within(Study.id, study.id), Study.study_uid_key.is_not(None)
     )

@@ -218,7 +218,11 @@ def _destroy(
         actor=actor,
         now=now,
         study_id=study_id,
-        detail={"files": len(gone.blobs) + len(gone.quarantined), "reason": reason.value, "reference": reference},
+        detail={
+            "files": len(gone.blobs) + len(gone.quarantined),
+            "reason": reason.value,
+            "reference": reference,
+        },
     )
     session.commit()
     return study_id

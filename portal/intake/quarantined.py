@@ -145,9 +145,7 @@ def release(
         "picture": submitted.instance_id.hex,
         "duplicate": submitted.duplicate,
     }
-    _remove(
-        session, vault, actor, file_id, "quarantine_released", now, submitted.study_id, detail
-    )
+    _remove(session, vault, actor, file_id, "quarantine_released", now, submitted.study_id, detail)
     return submitted
 
 

@@ -141,7 +141,7 @@ def _remarks(upload: check.Upload, stated: Stated) -> tuple[Remark, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """How a picture arrives: what rules ask for, whether they hold, whether the exam is an old one."""
+    """How a picture arrives: what rules ask for, whether they hold, whether it is an old exam."""
 
     facts: Facts
     is_old: bool

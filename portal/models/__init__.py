@@ -112,9 +112,7 @@ from worker.contract.prediction import Band, QualityVerdict
 
 __all__ = [
     "AUDIT_NUMBERS",
-    "ExamLinkKey",
     "POSITIVE",
-    "QuarantinedFile",
     "READ",
     "REST",
     "UNAIDED",
@@ -147,6 +145,7 @@ __all__ = [
     "DicomObject",
     "DicomRefusal",
     "DriftCheck",
+    "ExamLinkKey",
     "Finding",
     "Hold",
     "HoldReason",
@@ -180,6 +179,7 @@ __all__ = [
     "Purge",
     "PurgeReason",
     "QualityVerdict",
+    "QuarantinedFile",
     "ReadingClaim",
     "Reason",
     "RecoveryCode",

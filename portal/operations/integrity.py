@@ -333,15 +333,15 @@ def _people(session: Session, vault: Vault, report: Report) -> None:
 
 def _quarantine(session: Session, vault: Vault, report: Report) -> None:
     """Open every file in quarantine; what is released or discarded meanwhile is no finding."""
-    fresh = {"populate_existing": True}
     for file_id in session.scalars(select(QuarantinedFile.id).order_by(QuarantinedFile.id)).all():
-        for _ in range(2):
-            row = session.get(QuarantinedFile, file_id, **fresh)
+        problem: Problem | None = None
+        for _ in range(2):  # its key may be moved just now
+            row = session.get(QuarantinedFile, file_id, populate_existing=True)
             session.commit()
-            problem = None if row is None else _of_quarantined(vault, row)
+            problem = _of_quarantined(vault, row) if row is not None else None
             if problem is None:
                 break
-        else:
+        if problem is not None:
             report.findings.append(Finding(problem, "quarantined_files", file_id, None))
         report.files += 1
 

@@ -23,9 +23,11 @@ from portal.audit import anchors, chain, first_bindings, first_seals, verificati
 from portal.models import (
     ApiToken,
     AuditHead,
+    Blob,
     BreakGlass,
     Invitation,
     LoginSession,
+    QuarantinedFile,
     WorkerToken,
 )
 from portal.operations.backup import RING_MARK, ReportProgress
@@ -243,7 +245,8 @@ def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         ended = _end_ways_in(session, now)
         if contents.gone:  # purged or swept while the backup was made
-            session.execute(delete(Blob).where(Blob.name.in_(contents.gone)))
+            for table in (Blob, QuarantinedFile):
+                session.execute(delete(table).where(table.name.in_(contents.gone)))
         detail = {
             "made_at": contents.made_at.isoformat(),
             "rows": contents.rows,

@@ -32,7 +32,9 @@ MOST_KEYS: Final = 3
 LONGEST: Final = timedelta(hours=24)
 LONGEST_LINK: Final = 400
 _MOST_ACCESSION: Final = 64
-_FORM: Final = re.compile(r"(1\.([0-9a-f]{32})\.([0-9]{1,12})\.([A-Za-z0-9_-]{1,200}))\.([0-9a-f]{64})")
+_FORM: Final = re.compile(
+    r"(1\.([0-9a-f]{32})\.([0-9]{1,12})\.([A-Za-z0-9_-]{1,200}))\.([0-9a-f]{64})"
+)
 _KEY: Final = "exam_links"
 
 

@@ -16,7 +16,7 @@ _PROBLEMS: Final = {
     "404": "There is nothing of these UIDs, or it is not the token owner's to see.",
     "406": "It can't be given in a media type or transfer syntax that is accepted.",
     "413": "The body, or each instance in it, is too large. Nothing was stored.",
-    "415": "The body is not `multipart/related; type=\"application/dicom\"`.",
+    "415": 'The body is not `multipart/related; type="application/dicom"`.',
     "429": "Too many requests. `Retry-After` is the time to wait.",
     "503": "The database is busy or not available, or what was asked for is damaged.",
 }

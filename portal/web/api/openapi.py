@@ -43,8 +43,9 @@ def build() -> Json:
             "summary": "Finds, outlines and measures pneumothorax on chest X-rays.",
             "description": (
                 "Send a chest X-ray with `POST /api/v1/studies`, then ask "
-                "`GET /api/v1/studies/{study_id}` until `state` is `done`, `no_result` or `failed`. Research use only: not a medical "
-                "device. `no_result` and `failed` mean: read unaided."
+                "`GET /api/v1/studies/{study_id}` until `state` is `done`, `no_result` or "
+                "`failed`. Research use only: not a medical device. `no_result` and `failed` "
+                "mean: read unaided. `/dicomweb` is the standard's own (PS3.18)."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -43,9 +43,7 @@ def _answer(study_uid: str = "") -> Response:
     if kind != _RELATED or of_parts not in ("", DICOM):
         raise Problem(415, "not_related", f'Send {_RELATED}; type="{DICOM}".')
     try:
-        sent = body_parts.read(
-            request.stream, boundary, DICOM, services.settings.max_upload_bytes
-        )
+        sent = body_parts.read(request.stream, boundary, DICOM, services.settings.max_upload_bytes)
     except body_parts.NoParts:
         raise Problem(400, "no_parts", "The body holds no part with its boundary.") from None
     outcomes = parts.take(services, db_session(), guard.actor(), sent, study_uid)

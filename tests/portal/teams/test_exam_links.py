@@ -24,9 +24,7 @@ GUIDE = (ROOT / "docs" / "exam-links.md").read_text("utf-8")
 
 def make_key(clinic: Clinic) -> str:
     with clinic.session as session:
-        return exam_links.make_key(
-            session, clinic.vault, clinic.admin, clinic.owner.team_id, NOW
-        )
+        return exam_links.make_key(session, clinic.vault, clinic.admin, clinic.owner.team_id, NOW)
 
 
 def signed(key: str, accession: bytes = b"A-77", seconds: float = 300, version: str = "1") -> str:

@@ -55,7 +55,9 @@ class Answered:
 
     @property
     def reasons(self) -> list[str]:
-        return [one.partition('"')[2].rstrip('"') for one in self.response.headers.getlist("Warning")]
+        return [
+            one.partition('"')[2].rstrip('"') for one in self.response.headers.getlist("Warning")
+        ]
 
     def _items(self, name: str) -> Sequence[Any]:
         found = self.held.get(name)
@@ -77,7 +79,5 @@ class Sends:
         """Send a body as it is."""
         given = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         path = f"/dicomweb/studies/{study}" if study else "/dicomweb/studies"
-        answer = self.client.post(
-            path, data=body, headers=given | headers, content_type=kind
-        )
+        answer = self.client.post(path, data=body, headers=given | headers, content_type=kind)
         return Answered(answer)

@@ -1,7 +1,6 @@
 """That what the description for programs states of DICOMweb is true (schemathesis)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -132,7 +132,8 @@ def test_other_pixels_under_a_known_uid_are_stored_beside_the_first(
 def video() -> bytes:
     """A picture in a transfer syntax that is none of pictures."""
     return compressed_dicom(jpeg()).replace(
-        b"1.2.840.10008.1.2.4.50", b"1.2.840.10008.1.2.4.58"  # retired, of the same length
+        b"1.2.840.10008.1.2.4.50",
+        b"1.2.840.10008.1.2.4.58",  # retired, of the same length
     )
 
 
@@ -166,7 +167,7 @@ def test_what_is_refused_is_named_with_its_reason_and_the_rest_is_stored(
 
 
 def test_where_nothing_is_stored_the_answer_is_a_conflict(app: Flask, reader: Person) -> None:
-    text, data, reason = refused_files()[0]
+    _, data, reason = refused_files()[0]
     answer = Sends(app, reader).store(data)
     assert answer.status == 409
     assert answer.failed == {uid_of(data): reason}
@@ -346,9 +347,7 @@ def test_who_may_send_may_have_the_scope(app: Flask) -> None:
     }
 
 
-def test_without_a_token_nothing_is_taken_not_even_of_a_browser(
-    app: Flask, reader: Person
-) -> None:
+def test_without_a_token_nothing_is_taken_not_even_of_a_browser(app: Flask, reader: Person) -> None:
     nobody, browser = Sends(app, None), Sends(app, None)
     browser.client = sign_in(app, reader)
     for one in (nobody, browser):
