@@ -140,6 +140,12 @@ def _nodes(world: World) -> None:
                 size=8_300_000,
                 now=now,
             )
+        for number, reason in enumerate(("not_single_frame", "damaged")):
+            quarantine.keep(
+                *(session, site.core.vault, actor, bytes([number]) * 8_300_000),
+                quarantine.Reason(reason),
+                now,
+            )
         world.more["node"] = archive.id
 
 
