@@ -16,6 +16,7 @@ from ml.images.picture import Spacing
 from ml.preparation import phantom
 from portal.accounts import sessions
 from portal.dicom_network import nodes, refusals
+from portal.governance import quarantine
 from portal.models import (
     AiShown,
     ArrivalEnd,

@@ -8,6 +8,7 @@ from typing import Final
 from portal.web.api.bodies import Json
 
 _JSON: Final = "application/dicom+json"
+_TEXT: Final = {"type": "string"}
 _RELATED: Final = "multipart/related"
 _PROBLEMS: Final = {
     "400": "A key, value, address or body that can't be understood, with the reason.",
@@ -132,7 +133,7 @@ _PAGES: Final = [
         "name": "includefield",
         "in": "query",
         "description": "Keywords or tags with commas between, or `all`.",
-        "schema": {"type": "string", "pattern": "^[0-9A-Za-z]+(,[0-9A-Za-z]+)*$"},
+        "schema": _TEXT,
     },
     {
         "name": "fuzzymatching",
@@ -141,21 +142,20 @@ _PAGES: Final = [
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
 ]
+# Without patterns: an empty text and `*` match all, and blanks around a value do not count.
 _KEYS: Final = {
-    "StudyInstanceUID": ("One, or up to 100 with commas between.", r"^[0-9.]{1,64}$"),
-    "SeriesInstanceUID": ("One, or up to 100 with commas between.", r"^[0-9.]{1,64}$"),
-    "SOPInstanceUID": ("One, or up to 100 with commas between.", r"^[0-9.]{1,64}$"),
-    "PatientID": ("The whole, as the header has it.", r"^[^*?]{1,64}$"),
-    "AccessionNumber": ("The whole, as the header has it.", r"^[^*?]{1,64}$"),
-    "StudyDate": ("A day, YYYYMMDD, or a range.", r"^[0-9]{8}(-[0-9]{8})?$"),
-    "ModalitiesInStudy": ("A code, or several with commas between.", r"^[A-Z]{2}(,[A-Z]{2}){0,9}$"),
+    "StudyInstanceUID": "One, or up to 100 with commas between.",
+    "SeriesInstanceUID": "One, or up to 100 with commas between.",
+    "SOPInstanceUID": "One, or up to 100 with commas between.",
+    "PatientID": "The whole, as the header has it.",
+    "AccessionNumber": "The whole, as the header has it.",
+    "StudyDate": "A day, YYYYMMDD, or a range.",
+    "ModalitiesInStudy": "A code such as DX, or several with commas between.",
 }
 
 
 def _key(name: str) -> Json:
-    description, pattern = _KEYS[name]
-    schema = {"type": "string", "pattern": pattern}
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+    return {"name": name, "in": "query", "description": _KEYS[name], "schema": _TEXT}
 
 
 def _files() -> Json:
@@ -233,9 +233,6 @@ def _storing(name: str) -> Json:
         "content": {_RELATED: {"schema": {"type": "string", "format": "binary"}}},
     }
     return operation
-
-
-_TEXT: Final = {"type": "string"}
 
 
 def _operation(

@@ -14,6 +14,7 @@ from sqlalchemy import func, select, text
 from portal.accounts import sessions as account_sessions
 from portal.accounts.api_tokens import scopes_of
 from portal.dicom_network import refusals
+from portal.governance import quarantine
 from portal.models import (
     Arrival,
     ArrivalEnd,
@@ -23,6 +24,7 @@ from portal.models import (
     DicomRefusal,
     Instance,
     Job,
+    QuarantinedFile,
     Role,
     Study,
     User,
@@ -164,6 +166,24 @@ def test_what_is_refused_is_named_with_its_reason_and_the_rest_is_stored(
     assert {(one.sender, one.by_web) for one in kept} == {(name, True)}
     assert all(row.sender_id == reader.id and row.node_id is None for row in rows)
     assert len(events(app, "dicom_object_refused")) == len(bad)
+
+
+def test_a_refused_picture_is_kept_in_quarantine_and_what_is_none_is_not(
+    app: Flask, reader: Person
+) -> None:
+    study = generate_uid()
+    bad = dicom(NumberOfFrames=3, StudyInstanceUID=study)
+    own = dicom(NumberOfFrames=3, Manufacturer="Pleura", ManufacturerModelName="Pleura")
+    sends = Sends(app, reader)
+    for _ in range(2):
+        answer = sends.store(bad, own, dicom(SOPClassUID=CT, Modality="CT"), b"junk")
+        assert answer.status == 409
+    core = core_of(app)
+    with core.sessions() as session:
+        (kept,) = session.scalars(select(QuarantinedFile))
+    assert quarantine.read(core.vault, kept)[0] == bad
+    assert (kept.sender_id, kept.via, kept.code) == (reader.id, "token", "not_single_frame")
+    assert kept.study_key == core.vault.lookup("study_uid", study)
 
 
 def test_where_nothing_is_stored_the_answer_is_a_conflict(app: Flask, reader: Person) -> None:

@@ -92,7 +92,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "exam_link.arrive": None,
     "exam_link.form": None,
     "exam_link.take": None,  # of no link: 410
-    "exam_link.go": set(),  # without a link: 410; clinic/links/test_open_exam has one
+    "exam_link.go": SENDERS,  # without a link: 410
     "quarantine.page": {"admin"},
     "quarantine.release": set(),  # there is none; admin/incoming/test_quarantine has one
     "quarantine.discard": set(),
