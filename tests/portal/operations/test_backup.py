@@ -20,7 +20,18 @@ from portal.accounts.throttle import Throttle
 from portal.audit import verification
 from portal.governance import purges, quarantine
 from portal.jobs import worker_tokens
-from portal.models import AuditEvent, AuditLink, Blob, JobKind, PurgeReason, Role, Study, Team, User
+from portal.models import (
+    AuditEvent,
+    AuditLink,
+    Blob,
+    JobKind,
+    PurgeReason,
+    QuarantinedFile,
+    Role,
+    Study,
+    Team,
+    User,
+)
 from portal.operations import backup, key_rotation
 from portal.operations import restore as restoring
 from portal.operations.encrypted_stream import Opener, UnusableBackup
@@ -278,6 +289,7 @@ def test_a_backup_is_one_moment_although_people_go_on(
     assert done.log.is_whole
     with host.core.sessions() as session:
         named = set(session.scalars(select(Blob.name)))
+        named |= set(session.scalars(select(QuarantinedFile.name)))
         assert named == {path.name for path in files(host.core.data_dir)}
 
 
