@@ -18,8 +18,9 @@ from sqlalchemy.orm import aliased
 
 from portal.models import Instance, Role, Study
 
-# `dicom`: what a node sends; `dicom_out`: what is made to be sent to one.
-Via = Literal["session", "token", "cli", "dicom", "dicom_out"]
+# `dicom`: what a node sends; `dicom_out`: what is made to be sent to one; `release`: what leaves
+# quarantine.
+Via = Literal["session", "token", "cli", "dicom", "dicom_out", "release"]
 
 # Not the table itself: in a query about pictures it would be their row.
 _SENT: Final = aliased(Instance, name="sent_picture")

@@ -34,6 +34,7 @@ SCOPES: Final = MappingProxyType(
         "dicomweb:read": frozenset(
             {Permission.STUDY_LIST, Permission.STUDY_READ, Permission.STUDY_EXPORT}
         ),
+        "dicomweb:write": frozenset({Permission.STUDY_SUBMIT}),
     }
 )
 

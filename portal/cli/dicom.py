@@ -180,7 +180,7 @@ def _refused(_chosen: argparse.Namespace) -> int:
         for one in found:
             print_line(
                 f"{one.created:%Y-%m-%d %H:%M}  {one.status:04X}  {one.code}  {one.size} bytes  "
-                f"{one.node}  {one.sop_uid}"
+                f"{one.sender}{' (DICOMweb)' if one.by_web else ''}  {one.sop_uid}"
             )
     return 0
 

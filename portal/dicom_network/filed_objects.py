@@ -34,12 +34,13 @@ def file(
     session: Session,
     vault: Vault,
     actor: Actor,
-    node: DicomNode,
+    node: DicomNode | None,
     header: ObjectHeader,
     data: bytes,
     now: datetime,
 ) -> bool:
-    """Store an object with its exam, with one audit row; False where it is there already.
+    """Store an object with its exam, with one audit row; False where it is there already. `node`:
+    the one that sent it by DICOM.
 
     Raises NoExam, or VaultError with nothing left behind.
     """
@@ -68,7 +69,7 @@ def _file(
     session: Session,
     vault: Vault,
     actor: Actor,
-    node: DicomNode,
+    node: DicomNode | None,
     header: ObjectHeader,
     key: str,
     data: bytes,
@@ -99,7 +100,7 @@ def _file(
             DicomObject(
                 instance_id=picture.id,
                 team_id=actor.team_id,
-                node_id=node.id,
+                node_id=node.id if node is not None else None,
                 blob_id=blob.id,
                 sop_key=key,
                 sop_class=header.sop_class,

@@ -7,28 +7,31 @@ is sealed; the reason is a code, and what the sender gets is a comment without p
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Permission
-from portal.models import DicomNode, DicomRefusal
+from portal.models import DicomNode, DicomRefusal, User
 from portal.vault import NotReadable, Vault
 
 LASTS: Final = timedelta(days=30)
 MOST_LISTED: Final = 100
 _KEY: Final = "dicom_refusals"
-# From one node; who sends thousands of bad files would fill the table.
+# From one sender; who sends thousands of bad files would fill the table.
 _MOST_KEPT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One refused data set. `sop_uid`: its SOPInstanceUID, by which the sender finds it."""
+    """One refused data set. `sender`: the node, or, `by_web`, whose token it was by DICOMweb.
+    `sop_uid`: its SOPInstanceUID, by which the sender finds it.
+    """
 
-    node: str
+    sender: str
+    by_web: bool
     code: str
     status: int
     size: int
@@ -40,7 +43,7 @@ def note(
     session: Session,
     vault: Vault,
     actor: Actor,
-    node: DicomNode,
+    node: DicomNode | None,
     *,
     sop_uid: str,
     code: str,
@@ -48,14 +51,24 @@ def note(
     size: int,
     now: datetime,
 ) -> None:
-    """Keep one, with an audit row."""
+    """Keep one of a node's, or, without one, of the actor's by DICOMweb; with an audit row."""
     row = DicomRefusal(
-        id=uuid4(), node_id=node.id, code=code, status=status, size=size, created=now
+        id=uuid4(),
+        node_id=node.id if node is not None else None,
+        sender_id=actor.user_id if node is None else None,
+        code=code,
+        status=status,
+        size=size,
+        created=now,
     )
-    row.sealed_sop_uid = vault.seal(_key(vault), _aad(row.id, node.id), sop_uid.encode()[:128])
+    row.sealed_sop_uid = vault.seal(_key(vault), _aad(row), sop_uid.encode()[:128])
     session.add(row)
     session.flush()
-    newest = select(DicomRefusal.id).where(DicomRefusal.node_id == node.id)
+    newest = select(DicomRefusal.id).where(
+        DicomRefusal.node_id == row.node_id
+        if node is not None
+        else DicomRefusal.sender_id == row.sender_id
+    )
     newest = newest.order_by(DicomRefusal.created.desc(), DicomRefusal.id)
     oldest = session.scalars(newest.offset(_MOST_KEPT)).all()
     if oldest:
@@ -65,7 +78,7 @@ def note(
         "dicom_object_refused",
         actor=actor,
         now=now,
-        subject_id=node.id,
+        subject_id=row.node_id,
         detail={"reason": code, "status": f"{status:04X}"},
     )
     session.commit()
@@ -76,15 +89,24 @@ def newest(session: Session, vault: Vault, actor: Actor | None, now: datetime) -
     if actor is not None:
         actor.require(Permission.PEOPLE_MANAGE)
     rows = session.execute(
-        select(DicomRefusal, DicomNode.name)
-        .join(DicomNode, DicomNode.id == DicomRefusal.node_id)
+        select(DicomRefusal, DicomNode.name, User.name)
+        .outerjoin(DicomNode, DicomNode.id == DicomRefusal.node_id)
+        .outerjoin(User, User.id == DicomRefusal.sender_id)
         .where(DicomRefusal.created > now - LASTS)
         .order_by(DicomRefusal.created.desc(), DicomRefusal.id)
         .limit(MOST_LISTED)
     ).all()
     found = [
-        Refusal(name, row.code, row.status, row.size, row.created, _opened(vault, row))
-        for row, name in rows
+        Refusal(
+            node or person or "",
+            row.node_id is None,
+            row.code,
+            row.status,
+            row.size,
+            row.created,
+            _opened(vault, row),
+        )
+        for row, node, person in rows
     ]
     session.commit()
     return found
@@ -101,13 +123,13 @@ def forget_old(session: Session, now: datetime) -> int:
 
 def _opened(vault: Vault, row: DicomRefusal) -> str:
     try:
-        return vault.open_(_key(vault), _aad(row.id, row.node_id), row.sealed_sop_uid).decode()
+        return vault.open_(_key(vault), _aad(row), row.sealed_sop_uid).decode()
     except (NotReadable, UnicodeDecodeError):
         return ""
 
 
-def _aad(refusal_id: UUID, node_id: UUID) -> str:
-    return f"dicom_refusals:{refusal_id}:{node_id}"
+def _aad(row: DicomRefusal) -> str:
+    return f"dicom_refusals:{row.id}:{row.node_id or row.sender_id}"
 
 
 def _key(vault: Vault) -> bytes:

@@ -43,6 +43,7 @@ REASONS: Final = {
     "unfolds_too_large": lazy("The deflated file unfolds to more than %(megabytes)s MB."),
     "unfolds_too_far": lazy("The deflated file would unfold to far more than an X-ray does."),
     "by_rule": lazy("A rule of the team keeps such a picture out: %(reason)s"),
+    "quarantined": lazy("A rule of the team keeps such a picture in quarantine: %(reason)s"),
     "inconsistent": lazy("The compressed picture is not of the size that its header claims."),
 }
 

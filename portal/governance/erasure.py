@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from portal import postgres
 from portal.governance import byte_search
 
-_TABLES: Final = ("studies", "instances")
+_TABLES: Final = ("studies", "instances", "quarantined_files")
 # Whoever writes waits for a checkpoint that waits for readers, so it does not wait for long.
 _WAIT_SECONDS: Final = 1.0
 _SEARCH_SECONDS: Final = 600

@@ -23,6 +23,7 @@ from portal.models import (
     OutlineDraft,
     Purge,
     PurgeReason,
+    QuarantinedFile,
     ReviewDraft,
     StartedPurge,
     Study,
@@ -69,6 +70,7 @@ class ToDestroy:
     drafts: list[ReviewDraft]
     names: list[StudyName]
     outline_drafts: list[OutlineDraft]
+    quarantined: list[QuarantinedFile]
 
     @classmethod
     def of(cls, session: Session, study: Study) -> "ToDestroy":
@@ -87,6 +89,7 @@ class ToDestroy:
             names=list(session.scalars(_names_of(study), execution_options=fresh)),
             drafts=list(session.scalars(drafts, execution_options=fresh)),
             outline_drafts=list(session.scalars(outlines, execution_options=fresh)),
+            quarantined=list(session.scalars(_kept_apart(session, study), execution_options=fresh)),
         )
 
     @property
@@ -120,7 +123,8 @@ class ToDestroy:
         A nonce is no secret, and no other value begins with it.
         """
         columns = (("wrapped_key", *SEALED), ("wrapped_key", *PICTURE_SEALED))
-        sealed = [*self.values(*columns), *self._drawn]
+        kept = [v for row in self.quarantined for v in (row.wrapped_key, row.sealed_stated)]
+        sealed = [*self.values(*columns), *self._drawn, *kept]
         return [value[:NONCE_BYTES].hex() for value in sealed]
 
     @property
@@ -137,6 +141,17 @@ class ToDestroy:
 
 def _names_of(study: Study) -> Select[StudyName]:
     return select(StudyName).where(exams.within(StudyName.study_id, study.id))
+
+
+def _kept_apart(session: Session, study: Study) -> Select[QuarantinedFile]:
+    """The files in quarantine that are of this exam, by its UID and those of joined ones."""
+    keys = select(Study.study_uid_key).where(
+        exams.within(Study.id, study.id), Study.study_uid_key.is_not(None)
+    )
+    return select(QuarantinedFile).where(
+        QuarantinedFile.team_id == study.team_id,
+        QuarantinedFile.study_key.in_(session.scalars(keys).all()),
+    )
 
 
 def statement(
@@ -169,6 +184,10 @@ def statement(
             "files": [
                 {"id": str(b.id), "kind": b.kind.value, "name": b.name, "bytes": b.size}
                 for b in gone.blobs
+            ]
+            + [
+                {"id": str(q.id), "kind": "quarantined", "name": q.name, "bytes": q.size}
+                for q in gone.quarantined
             ],
         },
     }

@@ -217,6 +217,8 @@ def _destroy(
         .where(DicomSend.study_id.in_(gone.study_ids), DicomSend.finished_at.is_(None))
         .values(state=SendState.DROPPED, reason="purged", claimed_until=None, finished_at=now)
     )
+    for kept in gone.quarantined:
+        session.delete(kept)
     critical_findings.end_for_purge(session, gone.study_ids, now)
     audit.append(
         session,
@@ -224,7 +226,11 @@ def _destroy(
         actor=actor,
         now=now,
         study_id=study_id,
-        detail={"files": len(gone.blobs), "reason": reason.value, "reference": reference},
+        detail={
+            "files": len(gone.blobs) + len(gone.quarantined),
+            "reason": reason.value,
+            "reference": reference,
+        },
     )
     session.commit()
     return study_id

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from portal.formats.refusals import refuse
+from portal.formats.refusals import Refused, refuse
 from portal.formats.upload_header import Upload
 from portal.intake.stated import Stated, seconds_since
 from portal.models import Arrival, ArrivalEnd, Instance, View
@@ -60,14 +60,25 @@ def facts_of(upload: Upload, stated: Stated, now: datetime) -> Facts:
     )
 
 
-def meet(session: Session, team_id: UUID, facts: Facts) -> Met:
-    """The rule of the team that these facts meet; Refused `by_rule` where it is one that keeps the
-    picture out.
+class ToQuarantine(Refused):
+    """A rule puts the picture into quarantine. `rule_id`: which one."""
+
+    def __init__(self, rule: Rule) -> None:
+        why = refuse("quarantined", reason=rule.reason)
+        super().__init__(why.code, why.message, why.values)
+        self.rule_id = rule.id
+
+
+def meet(session: Session, team_id: UUID, facts: Facts, *, by_rules: bool = True) -> Met:
+    """The rule of the team that these facts meet, none unless it is `by_rules`; Refused `by_rule`
+    where it is one that keeps the picture out, ToQuarantine where it puts it there.
     """
     found = rules_of(session, team_id)
-    met = Met(facts, rule_for(facts, found.rules), found.version)
-    if met.rule is not None and met.end is ArrivalEnd.QUARANTINE:
+    met = Met(facts, rule_for(facts, found.rules) if by_rules else None, found.version)
+    if met.rule is not None and met.end in (ArrivalEnd.KEEP_OUT, ArrivalEnd.QUARANTINE):
         session.rollback()
+        if met.end is ArrivalEnd.QUARANTINE:
+            raise ToQuarantine(met.rule)
         raise refuse("by_rule", reason=met.rule.reason)
     return met
 

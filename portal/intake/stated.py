@@ -4,9 +4,9 @@ it comes from an archive. A DICOM file states its patient itself; what is typed 
 
 import calendar
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from portal.errors import Invalid
 from portal.formats.display_text import clean
@@ -44,6 +44,10 @@ class Stated:
     def is_about_patient(self) -> bool:
         """Whether anything is stated about patient or picture."""
         return any(getattr(self, name) for name in FIELDS)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it but for how old an old exam is, which follows from the team's setting."""
+        return {name: value for name, value in asdict(self).items() if name != "old_after"}
 
     def of_archive(self) -> "Stated":
         """The same for the files of a ZIP, which may be of several patients."""

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from portal import audit, database
 from portal.access import Actor, Permission
 from portal.database import DatabaseTime
+from portal.governance import quarantine
 from portal.intake import arrival, check, known_pictures
 from portal.intake.known_pictures import Changed, Known
 from portal.intake.stated import Stated
@@ -73,9 +74,11 @@ def submit(
     limits: check.Limits = DEFAULT_LIMITS,
     work: check.Work | None = None,
     stated: Stated = NOTHING_STATED,
+    by_rules: bool = True,
 ) -> Submitted:
     """Check and store a file; the caller announces `job_id` afterwards. `work`: see `check`.
-    `stated`: what its sender states about it.
+    `stated`: what its sender states about it. `by_rules`: whether the team's rules hold for it;
+    a file that one puts into quarantine is kept there, and Refused.
 
     Raises Refused (the file), Conflict (see `known_pictures.decide`) or VaultError (nothing is left
     behind). The same file, or another with the same SOPInstanceUID and the same pixels, is
@@ -88,7 +91,9 @@ def submit(
     actor.require(Permission.STUDY_SUBMIT)
     work = check.Work() if work is None else work
     upload = check.check(filename, data, limits, work)
-    return submit_checked(session, vault, actor, upload, data, now, work=work, stated=stated)
+    return submit_checked(
+        session, vault, actor, upload, data, now, work=work, stated=stated, by_rules=by_rules
+    )
 
 
 def submit_checked(
@@ -101,21 +106,25 @@ def submit_checked(
     *,
     work: check.Work | None = None,
     stated: Stated = NOTHING_STATED,
+    by_rules: bool = True,
 ) -> Submitted:
     """The same for a file whose header `check.check` has read: `upload` is that of `data`."""
     actor.require(Permission.STUDY_SUBMIT)
     work = check.Work() if work is None else work
     upload = stated.added_to(upload)
-    is_old = stated.is_old(upload.header.get("acquired"), now)
-    facts = arrival.facts_of(upload, stated, now)
-    for _ in range(_TRIES - 1):
-        try:
-            taken = _take(session, vault, actor, upload, data, now, work, facts, is_old=is_old)
-            break
-        except (IntegrityError, Changed):
-            session.rollback()  # another request has stored this picture, UID or exam
-    else:
-        taken = _take(session, vault, actor, upload, data, now, work, facts, is_old=is_old)
+    how = _How(
+        facts=arrival.facts_of(upload, stated, now),
+        is_old=stated.is_old(upload.header.get("acquired"), now),
+        by_rules=by_rules,
+    )
+    try:
+        taken = _taken(session, vault, actor, upload, data, now, work, how)
+    except arrival.ToQuarantine as kept:
+        study_uid = upload.keys.get("study_uid", "")
+        reason = quarantine.Reason(kept.code, kept.rule_id, study_uid)
+        given = stated.as_json() | {"filename": upload.phi.get("filename", "")}
+        quarantine.keep(session, vault, actor, data, reason, now, stated=given)
+        raise
     name = upload.phi.get("patient_name", "")
     return replace(taken, patient_name=name, remarks=(*_remarks(upload, stated), *taken.remarks))
 
@@ -130,6 +139,33 @@ def _remarks(upload: check.Upload, stated: Stated) -> tuple[Remark, ...]:
     return tuple(code for code, holds in found.items() if holds)
 
 
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How a picture arrives: what rules ask for, whether they hold, whether it is an old exam."""
+
+    facts: Facts
+    is_old: bool
+    by_rules: bool
+
+
+def _taken(
+    session: Session,
+    vault: Vault,
+    actor: Actor,
+    upload: check.Upload,
+    data: bytes,
+    now: datetime,
+    work: check.Work,
+    how: _How,
+) -> Submitted:
+    for _ in range(_TRIES - 1):
+        try:
+            return _take(session, vault, actor, upload, data, now, work, how)
+        except (IntegrityError, Changed):
+            session.rollback()  # another request has stored this picture, UID or exam
+    return _take(session, vault, actor, upload, data, now, work, how)
+
+
 def _take(
     session: Session,
     vault: Vault,
@@ -138,15 +174,14 @@ def _take(
     data: bytes,
     now: datetime,
     work: check.Work,
-    facts: Facts,
-    *,
-    is_old: bool,
+    how: _How,
 ) -> Submitted:
+    is_old = how.is_old
     found = known_pictures.look_up(session, vault, actor, upload, data, work)
     if found.known is not None:
         return _duplicate(known_pictures.decide(session, vault, actor, found, data, now))
     keys, namesake = found.keys, found.namesake
-    met = arrival.meet(session, actor.team_id, facts)
+    met = arrival.meet(session, actor.team_id, how.facts, by_rules=how.by_rules)
     exam = exam_of(session, actor, keys.study)
     session.commit()  # the file is written while nothing is locked
 

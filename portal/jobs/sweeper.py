@@ -22,7 +22,7 @@ from portal.jobs.attempts import LOSSES, end_as_failed, end_unread, is_expired, 
 from portal.jobs.broker import TASKS, Broker
 from portal.models import Blob, Job, JobKind, JobState, MissingModel
 from portal.readable_rows import Readable
-from portal.studies import presence
+from portal.studies import presence, stored_files
 from portal.vault import Vault
 from worker.contract.error_codes import ErrorCode
 
@@ -226,7 +226,7 @@ def _orphans(session: Session, vault: Vault, now: datetime) -> list[str]:
     known: set[str] = set()
     for start in range(0, len(names), _AT_ONCE):
         some = names[start : start + _AT_ONCE]
-        known.update(session.scalars(select(Blob.name).where(Blob.name.in_(some))))
+        known |= stored_files.named(session, some)
     session.commit()
     return [name for name in names if name not in known]
 

@@ -36,6 +36,8 @@ from portal.models.network.sends import (
     SendState,
     SentState,
 )
+from portal.models.network.links import ExamLinkKey
+from portal.models.network.quarantine import QuarantinedFile
 from portal.models.people import (
     ApiToken,
     BreakGlass,
@@ -155,6 +157,7 @@ __all__ = [
     "DicomSend",
     "DicomSentObject",
     "DriftCheck",
+    "ExamLinkKey",
     "Finding",
     "Hold",
     "HoldReason",
@@ -188,6 +191,7 @@ __all__ = [
     "Purge",
     "PurgeReason",
     "QualityVerdict",
+    "QuarantinedFile",
     "ReadingClaim",
     "Reason",
     "RecoveryCode",

@@ -307,12 +307,14 @@ class NotificationState(StrEnum):
 
 class ArrivalEnd(StrEnum):
     """What becomes of a picture that arrives, by the rule that it meets. `keep`: it is stored and
-    shown and not analysed; `quarantine`: it is not taken into the lists.
+    shown and not analysed; `keep_out`: nothing of it is stored; `quarantine`: it is kept sealed
+    for a time, outside of all lists.
     """
 
     ANALYSE = "analyse"
     OFF_PEAK = "off_peak"
     KEEP = "keep"
+    KEEP_OUT = "keep_out"
     QUARANTINE = "quarantine"
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, select, union_all
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.models import AuditHead, Blob, Instance, Study
+from portal.models import AuditHead, Blob, Instance, QuarantinedFile, Study
 from portal.operations.encrypted_stream import Sealer
 from portal.operations.table_dump import TABLES, TableDigest, lines
 from portal.vault import NotReadable, Vault
@@ -86,16 +86,21 @@ def _write(
             _add(tar, "manifest.json", json.dumps(_manifest(connection, engine, vault, now)))
             for table in TABLES:
                 summary.tables[table.name] = _add_table(tar, connection, table)
-            named = connection.execute(
-                select(Blob.name, Blob.instance_id).order_by(Blob.name)
-            ).all()
+            named = sorted(
+                connection.execute(
+                    union_all(
+                        select(Blob.name, Blob.instance_id),
+                        select(QuarantinedFile.name, QuarantinedFile.id),
+                    )
+                ).all()
+            )
             head = connection.execute(select(AuditHead.count, AuditHead.mac)).first()
         digest = hashlib.sha256()
-        for done, (name, instance_id) in enumerate(named, 1):
+        for done, (name, owner_id) in enumerate(named, 1):
             try:
                 sealed = vault.sealed_file(name)
             except NotReadable:
-                (summary.missing if _is_named(engine, name, instance_id) else summary.gone).append(
+                (summary.missing if _is_named(engine, name, owner_id) else summary.gone).append(
                     name
                 )
                 continue
@@ -118,7 +123,9 @@ def _write(
 def _manifest(
     connection: Connection, engine: Engine, vault: Vault, now: datetime
 ) -> dict[str, Any]:
-    keys = connection.scalars(select(Study.key_id).union(select(Instance.key_id))).all()
+    keys = connection.scalars(
+        select(Study.key_id).union(select(Instance.key_id), select(QuarantinedFile.key_id))
+    ).all()
     return {
         "made_at": now.isoformat(),
         "revision": database.revisions(engine)[0],
@@ -149,12 +156,14 @@ def _add(tar: tarfile.TarFile, name: str, data: str | bytes) -> None:
     tar.addfile(info, io.BytesIO(raw))
 
 
-def _is_named(engine: Engine, name: str, instance_id: UUID) -> bool:
-    """Whether a file's row is still there: a purge or the sweep may have come between."""
+def _is_named(engine: Engine, name: str, owner_id: UUID) -> bool:
+    """Whether a file's row is still there: a purge or the sweep may have come between.
+
+    `owner_id`: of its picture, or of its own row in quarantine.
+    """
+    of_picture = select(Blob.id).where(Blob.name == name, Blob.instance_id == owner_id)
+    kept_apart = select(QuarantinedFile.id).where(
+        QuarantinedFile.name == name, QuarantinedFile.id == owner_id
+    )
     with Session(engine) as session:
-        return (
-            session.scalars(
-                select(Blob.id).where(Blob.name == name, Blob.instance_id == instance_id)
-            ).first()
-            is not None
-        )
+        return session.scalars(union_all(of_picture, kept_apart)).first() is not None

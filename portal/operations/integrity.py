@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from portal import database
+from portal.governance import quarantine
 from portal.jobs.sweeper import STALE
 from portal.models import (
     Addendum,
@@ -26,6 +27,7 @@ from portal.models import (
     Instance,
     Outline,
     OutlineDraft,
+    QuarantinedFile,
     Review,
     ReviewAnnotations,
     ReviewDraft,
@@ -106,6 +108,8 @@ def inspect(session: Session, vault: Vault, now: datetime, *, progress: ReportPr
             report.studies += 1
             progress(report.studies, max(total, report.studies))
     _people(session, vault, report)
+    with _noting(session, "quarantined_files", None, report.findings):
+        _quarantine(session, vault, report)
     with _noting(session, "blobs", None, report.findings):
         report.orphans = _orphans(session, vault, now)
     return report
@@ -327,13 +331,38 @@ def _people(session: Session, vault: Vault, report: Report) -> None:
                 report.findings.append(Finding("damaged", f"users.{name}", user_id, None))
 
 
+def _quarantine(session: Session, vault: Vault, report: Report) -> None:
+    """Open every file in quarantine; what is released or discarded meanwhile is no finding."""
+    for file_id in session.scalars(select(QuarantinedFile.id).order_by(QuarantinedFile.id)).all():
+        problem: Problem | None = None
+        for _ in range(2):  # its key may be moved just now
+            row = session.get(QuarantinedFile, file_id, populate_existing=True)
+            session.commit()
+            problem = _of_quarantined(vault, row) if row is not None else None
+            if problem is None:
+                break
+        if problem is not None:
+            report.findings.append(Finding(problem, "quarantined_files", file_id, None))
+        report.files += 1
+
+
+def _of_quarantined(vault: Vault, row: QuarantinedFile) -> Problem | None:
+    if not vault.has(row.name):
+        return "missing"
+    try:
+        quarantine.read(vault, row)
+    except (NotReadable, ValueError):
+        return "damaged"
+    return None
+
+
 def _orphans(session: Session, vault: Vault, now: datetime) -> list[str]:
     orphans = list[str]()
     for shard in range(_SHARDS):
         names = sorted(vault.names(shard, now - STALE))
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
-            known = set(session.scalars(select(Blob.name).where(Blob.name.in_(some))))
+            known = stored_files.named(session, some)
             orphans += [name for name in some if name not in known]
         session.commit()
     return orphans

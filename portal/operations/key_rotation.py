@@ -17,19 +17,21 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.jobs.attempts import changed
-from portal.models import Instance, Study, User
+from portal.models import Instance, QuarantinedFile, Study, User
 from portal.operations.context import Failed
 from portal.vault import Dropped, NotReadable, Vault
 
 _BATCH: Final = 200
 # The number of PostgreSQL's advisory lock, in one database; it has no other meaning.
 _RING_LOCK: Final = 0x504C4B52
-_Keyed = TypeVar("_Keyed", Study, Instance)
+_Keyed = TypeVar("_Keyed", Study, Instance, QuarantinedFile)
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """How much was wrapped by the active key, and what does not open and was left as it is."""
+    """How much was wrapped by the active key, and what does not open and was left as it is. Files
+    in quarantine count as pictures.
+    """
 
     key_id: str
     studies: int
@@ -60,6 +62,8 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
     people, closed = 0, list[UUID]()
     studies, unreadable = _rewrap_all(session, vault, Study)
     pictures, unreadable_pictures = _rewrap_all(session, vault, Instance)
+    more, closed_files = _rewrap_all(session, vault, QuarantinedFile)
+    pictures, unreadable_pictures = pictures + more, unreadable_pictures + closed_files
     for user_id in session.scalars(select(User.id).order_by(User.id)).all():
         try:
             people += _reseal_factors(session, vault, user_id)
@@ -93,7 +97,9 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
 
 def keys_in_use(session: Session, vault: Vault) -> set[str]:
     """The ids of the ring's keys without which something could not be opened."""
-    named = session.scalars(select(Study.key_id).union(select(Instance.key_id)))
+    named = session.scalars(
+        select(Study.key_id).union(select(Instance.key_id), select(QuarantinedFile.key_id))
+    )
     found = {key for key in named if key is not None}
     for sealed, pending in session.execute(select(User.sealed_totp, User.sealed_totp_pending)):
         found |= {vault.totp_key_id(value) for value in (sealed, pending) if value is not None}

@@ -27,6 +27,7 @@ from portal.models import (
     BreakGlass,
     Invitation,
     LoginSession,
+    QuarantinedFile,
     WorkerToken,
 )
 from portal.operations.backup import RING_MARK, ReportProgress
@@ -215,7 +216,9 @@ def _compare(
             raise UnusableBackup(f"The table {name} is not the same after the restore.")
     digest = hashlib.sha256()
     absent = set(contents.missing) | set(contents.gone)
-    for name in connection.scalars(select(Blob.name).order_by(Blob.name)):
+    holders = [tables[name] for name in ("blobs", "quarantined_files") if name in tables]
+    names = [name for one in holders for name in connection.scalars(select(one.c.name))]
+    for name in sorted(names):
         if name not in absent:
             try:
                 sealed = vault.staged_file(name)
@@ -242,7 +245,8 @@ def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         ended = _end_ways_in(session, now)
         if contents.gone:  # purged or swept while the backup was made
-            session.execute(delete(Blob).where(Blob.name.in_(contents.gone)))
+            for table in (Blob, QuarantinedFile):
+                session.execute(delete(table).where(table.name.in_(contents.gone)))
         detail = {
             "made_at": contents.made_at.isoformat(),
             "rows": contents.rows,

@@ -24,7 +24,14 @@ from portal import database
 from portal.audit import anchor_file, chain
 from portal.critical import escalation
 from portal.exchange import outbox
-from portal.governance import clock, integrity_state, purges, retention, scheduler_signs
+from portal.governance import (
+    clock,
+    integrity_state,
+    purges,
+    quarantine,
+    retention,
+    scheduler_signs,
+)
 from portal.jobs import drift_checks
 from portal.jobs.broker import Broker
 from portal.jobs.sweeper import sweep, tidy
@@ -243,6 +250,7 @@ def _tidy(engine: Engine, vault: Vault, running: timedelta) -> None:
         refused_files.forget_old(session, now)
         outbox.forget_old(session, now)
         drift_checks.forget_old(session, now)
+        removed += quarantine.forget_old(session, vault, now)
     if removed:
         _log.info("removed %d files that belonged to nothing", removed)
 

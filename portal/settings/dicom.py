@@ -68,14 +68,6 @@ class Dicom(BaseModel):
         ge=5,
         le=3600,
     )
-    free_mb: WholeNumber = variable(
-        "PLEURA_DICOM_FREE_MB",
-        1024,
-        "With less free in the data folder, in MiB, data sets are refused as out of resources "
-        "(A700); 0: only a full disk refuses them. Of a bucket nothing is known.",
-        ge=0,
-        le=10**9,
-    )
 
     @property
     def tls_files(self) -> tuple[Path, Path, Path] | None:

@@ -316,6 +316,15 @@ class Variables(JobClock, BaseSettings):
     smtp: Smtp | None = None
     webhook: Webhook | None = None
     dicom: Dicom | None = None
+    dicom_free_mb: WholeNumber = variable(
+        "PLEURA_DICOM_FREE_MB",
+        1024,
+        "With less free in the data folder, in MiB, what comes by DICOM or DICOMweb is refused as "
+        "out of resources (A700, 503); 0: only a full disk refuses it. Of a bucket nothing is "
+        "known.",
+        ge=0,
+        le=10**9,
+    )
     dicom_proof_seconds: WholeNumber = variable(
         "PLEURA_DICOM_PROOF_SECONDS",
         120,

@@ -1,11 +1,14 @@
-"""The stored files of a picture: which one is current, and its decrypted content."""
+"""The stored files of a picture: which one is current, and its decrypted content; and the names of
+all files that some row names.
+"""
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session
 
-from portal.models import Blob, BlobKind
+from portal.models import Blob, BlobKind, QuarantinedFile
 from portal.vault import NotReadable, Vault
 
 
@@ -16,6 +19,13 @@ def current(session: Session, instance_id: UUID | None, kind: BlobKind) -> Blob 
         .where(Blob.instance_id == instance_id, Blob.kind == kind, Blob.current)
         .order_by(Blob.created.desc())
     ).first()
+
+
+def named(session: Session, names: Sequence[str]) -> set[str]:
+    """Those of the names that a row names: of a picture's file, or of one in quarantine."""
+    of_pictures = select(Blob.name).where(Blob.name.in_(names))
+    kept_apart = select(QuarantinedFile.name).where(QuarantinedFile.name.in_(names))
+    return set(session.scalars(union_all(of_pictures, kept_apart)))
 
 
 def read(vault: Vault, data_key: bytes, blob: Blob) -> bytes:

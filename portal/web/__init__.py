@@ -48,6 +48,8 @@ _PAGES = (
     "admin.rules.pages",
     "admin.notifications",
     "admin.dicom_nodes",
+    "admin.incoming.quarantine",
+    "admin.incoming.exam_links",
     "admin.sentences",
     "admin.ai_models",
     "admin.performance",
@@ -69,6 +71,7 @@ _PAGES = (
     "clinic.signing",
     "clinic.viewer",
     "clinic.export",
+    "clinic.links.open_exam",
     "clinic.reports.pages",
     "clinic.history",
     "api.worker",
@@ -76,6 +79,7 @@ _PAGES = (
     "api.openapi",
     "dicomweb.search",
     "dicomweb.retrieval",
+    "dicomweb.storing",
 )
 
 

@@ -16,6 +16,7 @@ from ml.images.picture import Spacing
 from ml.preparation import phantom
 from portal.accounts import sessions
 from portal.dicom_network import nodes, refusals
+from portal.governance import quarantine
 from portal.models import (
     AiShown,
     ArrivalEnd,
@@ -139,6 +140,12 @@ def _nodes(world: World) -> None:
                 status=status,
                 size=8_300_000,
                 now=now,
+            )
+        for number, reason in enumerate(("not_single_frame", "damaged")):
+            quarantine.keep(
+                *(session, site.core.vault, actor, bytes([number]) * 8_300_000),
+                quarantine.Reason(reason),
+                now,
             )
         world.more["node"] = archive.id
 
@@ -356,7 +363,7 @@ def add_rules(site: BrowserPortal) -> UUID:
             "",
             Conditions(hours_from=24, time_from=17 * 60, time_until=7 * 60),
         ),
-        Rule("Hands and feet", ArrivalEnd.QUARANTINE, "No chest", Conditions(body_parts=("HAND",))),
+        Rule("Hands and feet", ArrivalEnd.KEEP_OUT, "No chest", Conditions(body_parts=("HAND",))),
     )
     with site.core.sessions() as session:
         admin = sessions.actor_of(session.get_one(User, site.people[Role.ADMIN].id))

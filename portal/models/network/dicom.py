@@ -41,7 +41,7 @@ class DicomObject(Base):
     """An object that is no picture and was filed to an exam: a report, an outline, a document.
 
     Its encrypted file is `blob_id`, under the key of the picture `instance_id`. `made_here`: it is
-    one of Pleura's own that came back.
+    one of Pleura's own that came back. Without a node it came by DICOMweb.
     """
 
     __tablename__ = "dicom_objects"
@@ -52,7 +52,7 @@ class DicomObject(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     instance_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("instances.id"))
     team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"))
-    node_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("dicom_nodes.id"))
+    node_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("dicom_nodes.id"))
     blob_id: Mapped[uuid.UUID] = mapped_column(unique=True)
     sop_key: Mapped[str] = mapped_column(String(64))
     sop_class: Mapped[str] = mapped_column(String(64))
@@ -62,16 +62,21 @@ class DicomObject(Base):
 
 class DicomRefusal(Base):
     """A data set that was refused: which it was is sealed, the reason is a code. Nothing of the
-    data set itself is kept; it is still where it came from.
+    data set itself is kept here; it is still where it came from.
+
+    It came from a node, or by DICOMweb with a token of `sender_id`.
     """
 
     __tablename__ = "dicom_refusals"
     __table_args__ = (
+        CheckConstraint("(node_id IS NULL) <> (sender_id IS NULL)", name="one_sender"),
         Index("ix_dicom_refusals_created", "created"),
         Index("ix_dicom_refusals_node", "node_id", "created"),
+        Index("ix_dicom_refusals_sender", "sender_id", "created"),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    node_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("dicom_nodes.id"))
+    node_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("dicom_nodes.id"))
+    sender_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id"))
     code: Mapped[str] = mapped_column(String(40))
     status: Mapped[int]
     size: Mapped[int] = mapped_column(BigInteger)

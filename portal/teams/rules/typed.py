@@ -31,7 +31,7 @@ LISTS: Final = {
     "stations": lazy("Station"),
 }
 """The conditions of which a list is typed, and what they are called."""
-_ENDS_WITH_REASON: Final = (ArrivalEnd.KEEP, ArrivalEnd.QUARANTINE)
+_ENDS_WITH_REASON: Final = (ArrivalEnd.KEEP, ArrivalEnd.KEEP_OUT, ArrivalEnd.QUARANTINE)
 
 
 def read(sent: Mapping[str, str], rule: UUID | None = None) -> Rule:

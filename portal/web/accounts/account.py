@@ -28,6 +28,7 @@ _SCOPES = {
     "studies:read": lazy("list and read cases"),
     "reviews:write": lazy("write reviews"),
     "dicomweb:read": lazy("fetch DICOM files with the patient’s name, for viewers"),
+    "dicomweb:write": lazy("send DICOM files (STOW-RS)"),
 }
 _DAYS = {"30": lazy("30 days"), "90": lazy("90 days"), "365": lazy("one year")}
 _NAMES = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}

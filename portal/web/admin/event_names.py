@@ -48,6 +48,8 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "dicom_send_failed": lazy("DICOM sending: failed"),
         "dicom_send_proven": lazy("DICOM sending: stored, with proof"),
         "dicom_send_unproven": lazy("DICOM sending: sent, without proof"),
+        "exam_link_key_ended": lazy("key for links into exams ended"),
+        "exam_link_key_made": lazy("key for links into exams made"),
         "exam_signed": lazy("exam signed"),
         "export_planned": lazy("export planned"),
         "factor_reset": lazy("factor reset"),
@@ -100,6 +102,10 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "priors_listed": lazy("priors listed"),
         "purge_announced": lazy("purge announced"),
         "purge_started": lazy("purge started"),
+        "quarantine_discarded": lazy("quarantined file destroyed"),
+        "quarantine_expired": lazy("quarantined file expired"),
+        "quarantine_filled": lazy("file put into quarantine"),
+        "quarantine_released": lazy("quarantined file released"),
         "reading_begun": lazy("reading begun"),
         "reading_ended": lazy("reading ended"),
         "record_upgraded": lazy("record upgraded"),
@@ -146,6 +152,7 @@ VIA: Final[Mapping[str, str]] = MappingProxyType(
         "cli": lazy("cli"),
         "dicom": lazy("dicom"),
         "dicom_out": lazy("dicom, outgoing"),
+        "release": lazy("release"),
         "system": lazy("system"),
     }
 )

@@ -50,7 +50,8 @@ _FILE_KINDS: Final = {
     "filed_object": lazy("filed DICOM object"),
 }
 
-# Why a data set of a DICOM node was refused: the reasons of an upload, and those of the network.
+# Why a data set that came by DICOM or DICOMweb was refused: the reasons of an upload, and those of
+# the network.
 _DICOM_REASONS: Final = {
     **{code: text for code, text in REASONS.items() if "%(" not in str(text)},
     "too_large": lazy("The file is too large."),
@@ -61,9 +62,14 @@ _DICOM_REASONS: Final = {
     "class_not_of_context": lazy("Its class is not the one that was agreed on."),
     "bad_instance_uid": lazy("Its SOPInstanceUID can be none."),
     "other_than_stated": lazy("Class or UID differ from those that the sender stated."),
+    "class_not_taken": lazy("Objects of its class are not taken."),
+    "other_study": lazy("It is of another study than the address names."),
+    "not_dicom": lazy("It is no DICOM file."),
+    "part_type": lazy("It was not sent as application/dicom."),
     "exam_not_here": lazy("The exam that the object belongs to is not here."),
     "not_authorised": lazy("The node was switched off."),
     "by_rule": lazy("A rule of the team keeps it out."),
+    "quarantined": lazy("A rule of the team keeps it in quarantine."),
     "unfit": lazy("A value of its header can’t be stored."),
     "key_missing": lazy("The picture is here, but its key is missing."),
     "failed": lazy("The portal failed; its log has the kind of error."),

@@ -1,14 +1,15 @@
-"""The description of `/api/v1` for programs: OpenAPI 3.1, built here and served as JSON."""
+"""The description of `/api/v1` and `/dicomweb` for programs: OpenAPI 3.1, served as JSON."""
 
 from flask import Blueprint, Response, jsonify
 
-from portal.web.api import bodies
+from portal.web.api import bodies, dicomweb_paths
 from portal.web.api.bodies import Json, parameters, ref, schemas
 from portal.web.security import guard
 from portal.web.security.errors import PROBLEM_TYPE
 
 blueprint = Blueprint("openapi", __name__, url_prefix="/api/v1")
 
+_API = "/api/v1"
 _PROBLEMS = {
     "400": "The request is not well-formed.",
     "401": "The token is missing, unknown, expired or revoked.",
@@ -33,7 +34,7 @@ def document() -> Response:
 
 def build() -> Json:
     """The whole document."""
-    study = {"/studies/{study_id}" + end: item for end, item in _study_paths().items()}
+    study = {f"{_API}/studies/{{study_id}}{end}": item for end, item in _study_paths().items()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -41,15 +42,16 @@ def build() -> Json:
             "version": "1",
             "summary": "Finds, outlines and measures pneumothorax on chest X-rays.",
             "description": (
-                "Send a chest X-ray with `POST /studies`, then ask `GET /studies/{study_id}` until "
-                "`state` is `done`, `no_result` or `failed`. Research use only: not a medical "
-                "device. `no_result` and `failed` mean: read unaided."
+                "Send a chest X-ray with `POST /api/v1/studies`, then ask "
+                "`GET /api/v1/studies/{study_id}` until `state` is `done`, `no_result` or "
+                "`failed`. Research use only: not a medical device. `no_result` and `failed` "
+                "mean: read unaided. `/dicomweb` is the standard's own (PS3.18)."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/api/v1"}],
+        "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "paths": {"/studies": _studies_path(), **study},
+        "paths": {f"{_API}/studies": _studies_path(), **study, **dicomweb_paths.paths()},
         "components": {
             "securitySchemes": {
                 "token": {
@@ -58,11 +60,12 @@ def build() -> Json:
                     "description": (
                         "An API token, `plr_…`, made on the account page or with "
                         "`python -m portal token create`. "
-                        "Scopes: studies:write, studies:read, reviews:write."
+                        "Scopes: studies:write, studies:read, reviews:write, dicomweb:read, "
+                        "dicomweb:write."
                     ),
                 }
             },
-            "schemas": schemas(),
+            "schemas": {**schemas(), **dicomweb_paths.schemas()},
         },
     }
 
@@ -108,7 +111,7 @@ def _study_paths() -> dict[str, Json]:
         "name": "study_id",
         "in": "path",
         "required": True,
-        "description": "The id that `POST /studies` answered.",
+        "description": "The id that `POST /api/v1/studies` answered.",
         "schema": {"type": "string", "format": "uuid"},
     }
     png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}

@@ -1,1 +1,1 @@
-"""DICOMweb for viewers and other programs: QIDO-RS and WADO-RS with an API token, read only."""
+"""DICOMweb for viewers and other programs: QIDO-RS, WADO-RS and STOW-RS with an API token."""

@@ -15,13 +15,22 @@ from portal.web.security.errors import Problem
 
 def of(one: Served, level: Level) -> str:
     """Where an instance is fetched, or the series or study that it is in."""
-    uids = {"study_uid": one.study_uid}
     if level is Level.STUDIES:
-        return _whole("dicomweb_retrieval.study", uids)
-    uids["series_uid"] = one.series_uid
+        return named(one.study_uid)
     if level is Level.SERIES:
+        return named(one.study_uid, one.series_uid)
+    return named(one.study_uid, one.series_uid, one.sop_uid)
+
+
+def named(study_uid: str, series_uid: str = "", sop_uid: str = "") -> str:
+    """Where what has these UIDs is fetched."""
+    uids = {"study_uid": study_uid}
+    if not series_uid:
+        return _whole("dicomweb_retrieval.study", uids)
+    uids["series_uid"] = series_uid
+    if not sop_uid:
         return _whole("dicomweb_retrieval.series", uids)
-    return _whole("dicomweb_retrieval.instance", uids | {"sop_uid": one.sop_uid})
+    return _whole("dicomweb_retrieval.instance", uids | {"sop_uid": sop_uid})
 
 
 def with_bulk(elements: Mapping[str, Any], one: Served) -> dict[str, Any]:

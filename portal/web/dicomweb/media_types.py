@@ -104,6 +104,14 @@ def takes_any_syntax(accepted: list[Accepted]) -> bool:
     )
 
 
+def of_body() -> tuple[str, str, str]:
+    """The media type of the request's body, that of its parts, and their boundary; empty texts for
+    what it does not name. The type of the parts stands there with or without quotes.
+    """
+    name, parameters = _parsed(request.headers.get("Content-Type", ""))
+    return name, parameters.get("type", "").lower(), request.mimetype_params.get("boundary", "")
+
+
 def not_acceptable(detail: str) -> Problem:
     """The answer to a request that accepts nothing of what there is."""
     return Problem(406, "not_acceptable", detail)

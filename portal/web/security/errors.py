@@ -164,6 +164,10 @@ _BY_CODE = {
         lazy("It works once and for a limited time. Ask for a new one."),
         _SIGN_IN,
     ),
+    "exam_link": ErrorText(
+        lazy("This link into an exam has ended"),
+        lazy("It holds for a limited time. Open the exam from your PACS or RIS again."),
+    ),
     # What programs alone are told stays in English.
     "token": ErrorText("The token is missing or invalid", "Send `Authorization: Bearer plr_…`."),
     "worker_token": ErrorText(

@@ -22,6 +22,7 @@ from portal.models import (
     DicomRefusal,
     Instance,
     Job,
+    QuarantinedFile,
     Study,
 )
 from portal.teams.rules import changes
@@ -147,7 +148,7 @@ def test_rules_about_the_sender_hold_for_its_node_alone(clinic: Clinic) -> None:
     with clinic.session as session:
         for shown_version, rule in enumerate(
             (
-                Rule("Hands", ArrivalEnd.QUARANTINE, "No chest", hands),
+                Rule("Hands", ArrivalEnd.KEEP_OUT, "No chest", hands),
                 Rule("From there", ArrivalEnd.KEEP, "Not asked for", ours),
             )
         ):
@@ -156,12 +157,31 @@ def test_rules_about_the_sender_hold_for_its_node_alone(clinic: Clinic) -> None:
         assert sender.store(sends, dicom()).Status == 0
         refused = sender.store(sends, dicom(BodyPartExamined="HAND"))
         assert (refused.Status, refused.ErrorComment) == (0xC000, "Refused: by rule")
+        with clinic.session as session:
+            assert session.scalars(select(QuarantinedFile)).all() == []
     clinic.submit(dicom())
     with clinic.session as session:
         ends = {row.end for row in session.scalars(select(Arrival))}
         assert ends == {ArrivalEnd.KEEP, ArrivalEnd.ANALYSE}
         (noted,) = refusals.newest(session, clinic.vault, clinic.admin, NOW)
         assert noted.code == "by_rule"
+
+
+def test_what_a_rule_puts_into_quarantine_is_kept_and_its_sender_gets_the_reason(
+    clinic: Clinic,
+) -> None:
+    node, data = add_node(clinic), shown(1)
+    with clinic.session as session:
+        rule = Rule("All", ArrivalEnd.QUARANTINE, "Stop")
+        changes.store(session, clinic.admin, node.team_id, rule, 0, NOW)
+    with listening(clinic) as listens, sender.associated(listens) as sends:
+        for _ in range(2):
+            refused = sender.store(sends, data)
+            assert (refused.Status, refused.ErrorComment) == (0xC000, "Refused: quarantined")
+    assert counted(clinic) == NOTHING
+    with clinic.session as session:
+        (held,) = session.scalars(select(QuarantinedFile))
+        assert (held.code, held.via, held.rule_id is not None) == ("quarantined", "dicom", True)
 
 
 def test_who_is_not_known_is_refused_as_the_standard_has_it(clinic: Clinic) -> None:
@@ -267,13 +287,16 @@ def test_what_is_no_xray_is_refused_with_a_comment_and_kept_as_a_reason(clinic: 
     with clinic.session as session:
         (kept,) = refusals.newest(session, clinic.vault, clinic.admin, NOW)
         row = session.scalars(select(DicomRefusal)).one()
-    assert (kept.node, kept.code, kept.status, kept.sop_uid) == (
+    assert (kept.sender, kept.code, kept.status, kept.sop_uid) == (
         node.name,
         "not_single_frame",
         0xC000,
         "1.2.3.4.5",
     )
     assert b"1.2.3.4.5" not in row.sealed_sop_uid
+    with clinic.session as session:
+        (held,) = session.scalars(select(QuarantinedFile))
+        assert (held.sender_id, held.via, held.code) == (node.user_id, "dicom", "not_single_frame")
     assert len(events(clinic, "dicom_object_refused")) == 1
     assert counted(clinic) == NOTHING
 

@@ -255,7 +255,7 @@ def test_beside_a_kept_picture_one_that_the_gate_refuses_is_without_a_result(
 
 def test_a_rule_can_keep_a_picture_out_and_its_sender_gets_the_reason(clinic: Clinic) -> None:
     add_rule(
-        clinic, Rule("Hands", ArrivalEnd.QUARANTINE, "No chest", Conditions(body_parts=("HAND",)))
+        clinic, Rule("Hands", ArrivalEnd.KEEP_OUT, "No chest", Conditions(body_parts=("HAND",)))
     )
     with pytest.raises(Refused, match="No chest") as refused:
         clinic.submit(BodyPartExamined="HAND")

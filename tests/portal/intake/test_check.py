@@ -306,8 +306,8 @@ def test_it_refuses_with_a_reason(name: str) -> None:
 
 def test_every_reason_is_tried_above() -> None:
     # What only a fault of our own leads to is tried in `formats/test_header_pool.py`, and what a
-    # team's rules keep out, whatever the file is, in `test_arrival.py`.
-    elsewhere = {"header_limit", "unreadable", "by_rule"}
+    # team’s rules do, whatever the file is, in `test_arrival.py` and `test_quarantined.py`.
+    elsewhere = {"header_limit", "unreadable", "by_rule", "quarantined"}
     assert {code for _, code in REFUSED.values()} == set(REASONS) - elsewhere
 
 

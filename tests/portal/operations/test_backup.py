@@ -18,9 +18,20 @@ from portal import audit, database
 from portal.accounts import api_tokens, break_glass, invitations, people, sessions
 from portal.accounts.throttle import Throttle
 from portal.audit import verification
-from portal.governance import purges
+from portal.governance import purges, quarantine
 from portal.jobs import worker_tokens
-from portal.models import AuditEvent, AuditLink, Blob, JobKind, PurgeReason, Role, Study, Team, User
+from portal.models import (
+    AuditEvent,
+    AuditLink,
+    Blob,
+    JobKind,
+    PurgeReason,
+    QuarantinedFile,
+    Role,
+    Study,
+    Team,
+    User,
+)
 from portal.operations import backup, key_rotation
 from portal.operations import restore as restoring
 from portal.operations.encrypted_stream import Opener, UnusableBackup
@@ -130,6 +141,8 @@ def lived_in(clinic: Clinic) -> list[UUID]:
         purges.purge(
             session, clinic.vault, clinic.admin, clinic.done(), NOW, reason=PurgeReason.OTHER
         )
+        refused = quarantine.Reason("damaged")
+        quarantine.keep(session, clinic.vault, clinic.owner, b"a refused picture", refused, NOW)
     return studies
 
 
@@ -162,7 +175,7 @@ def test_the_restore_drill_rows_files_and_chain_are_equal(
         for folder in (clinic.core.data_dir, host.core.data_dir)
     )
     assert ours == theirs
-    assert made.blobs == len(ours) == 13
+    assert made.blobs == len(ours) == 14
     with clinic.session as one, host.core.sessions() as other:
         length = restored["audit_events"]["rows"]
         old = {row.seq: row.mac for row in one.scalars(select(AuditEvent))}
@@ -276,6 +289,7 @@ def test_a_backup_is_one_moment_although_people_go_on(
     assert done.log.is_whole
     with host.core.sessions() as session:
         named = set(session.scalars(select(Blob.name)))
+        named |= set(session.scalars(select(QuarantinedFile.name)))
         assert named == {path.name for path in files(host.core.data_dir)}
 
 

@@ -20,8 +20,9 @@ from portal.server import limits
 from portal.server.application import Application
 from tests.portal.server.test_environ import scope
 from tests.support import wait
+from tests.support.dicomweb import sent
 from tests.support.people import Person
-from tests.support.pictures import jpeg
+from tests.support.pictures import dicom, jpeg
 from tests.support.portal_app import make_token, sign_in
 from tests.support.served.portal import ServedPortal
 from tests.support.served.raw_http import (
@@ -54,6 +55,30 @@ def upload(token: str, size: int, *lines: str) -> bytes:
 def form(data: bytes) -> bytes:
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="one.jpg"\r\n\r\n'
     return head + data + b"\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_instances_are_stored_by_stow_rs_over_a_real_connection(
+    served: ServedPortal, app: Flask, technologist: Person, chunked: bool
+) -> None:
+    headers = {
+        "Authorization": f"Bearer {make_token(app, technologist, 'dicomweb:write')}",
+        "Content-Type": sent.RELATED,
+    }
+    files = [dicom(rows=512, columns=512, pixels=bytes([n]) * 524288) for n in range(1, 5)]
+    body = sent.body_of(files)
+    parts = (body[at : at + 65536] for at in range(0, len(body), 65536))
+    answer = httpx2.post(
+        f"{served.url}/dicomweb/studies",
+        content=parts if chunked else body,
+        headers=headers,
+        timeout=60,
+    )
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["00081199"]["Value"]) == len(files)
+    stranger = headers | {"Authorization": "Bearer nobody"}
+    refused = httpx2.post(f"{served.url}/dicomweb/studies", content=body, headers=stranger)
+    assert refused.status_code == 401
 
 
 def test_half_bodies_take_no_thread_and_end(served: ServedPortal) -> None:

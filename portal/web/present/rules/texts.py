@@ -20,7 +20,8 @@ ENDS: Final[Mapping[ArrivalEnd, str]] = MappingProxyType(
         ArrivalEnd.ANALYSE: lazy("Analyse now"),
         ArrivalEnd.OFF_PEAK: lazy("Analyse in the off-peak hours"),
         ArrivalEnd.KEEP: lazy("Keep without analysis"),
-        ArrivalEnd.QUARANTINE: lazy("Keep out"),
+        ArrivalEnd.KEEP_OUT: lazy("Keep out"),
+        ArrivalEnd.QUARANTINE: lazy("Quarantine"),
     }
 )
 ENDS_WITHIN: Final[Mapping[ArrivalEnd, str]] = MappingProxyType(
@@ -28,7 +29,8 @@ ENDS_WITHIN: Final[Mapping[ArrivalEnd, str]] = MappingProxyType(
         ArrivalEnd.ANALYSE: lazy("analysed at once"),
         ArrivalEnd.OFF_PEAK: lazy("analysed in the off-peak hours"),
         ArrivalEnd.KEEP: lazy("kept without analysis"),
-        ArrivalEnd.QUARANTINE: lazy("kept out"),
+        ArrivalEnd.KEEP_OUT: lazy("kept out"),
+        ArrivalEnd.QUARANTINE: lazy("kept in quarantine"),
     }
 )
 _CHANGES: Final[Mapping[RulesChange, str]] = MappingProxyType(

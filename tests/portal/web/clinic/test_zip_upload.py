@@ -107,7 +107,7 @@ def test_the_upload_page_shows_that_a_uid_came_twice(
 def test_the_answer_has_the_described_schema(app: Flask, technologist: Person) -> None:
     jsonschema = pytest.importorskip("jsonschema_rs")
     document = openapi.build()
-    described = document["paths"]["/studies"]["post"]["responses"]["202"]["content"][
+    described = document["paths"]["/api/v1/studies"]["post"]["responses"]["202"]["content"][
         "application/json"
     ]
     schema: dict[str, Any] = {**described["schema"], "components": document["components"]}

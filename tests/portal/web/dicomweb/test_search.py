@@ -97,7 +97,7 @@ def test_what_cannot_be_answered_is_said_in_plain_text(app: Flask, reader: Perso
         assert word in answer.text, (path, answer.text)
         assert "<" not in answer.text
         assert "ZEBRA" not in answer.text
-    assert program.client.post("/dicomweb/studies").status_code == 405
+    assert program.client.post("/dicomweb/series").status_code == 405
 
 
 def test_warnings_stand_in_the_header(app: Flask, reader: Person) -> None:

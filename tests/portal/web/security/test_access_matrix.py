@@ -103,6 +103,11 @@ ALLOWED: dict[str, Rights] = {
     "dicom.switch_on": {A: {OTHER}},
     "dicom.test": {A: {OTHER}},
     "dicom.send_again": NOBODY,  # a send that is not there
+    "exam_links.page": {A: {TEAM, OTHER}},
+    "exam_links.make": {A: {TEAM, OTHER}},
+    "exam_links.end": NOBODY,  # there is none; admin/incoming/test_exam_links.py has one
+    "quarantine.release": NOBODY,  # there is none; admin/incoming/test_quarantine.py has one
+    "quarantine.discard": NOBODY,
     "notifications.retry": NOBODY,  # there is none; exchange/test_outbox.py has one
     "sentences.page": {A: {TEAM, OTHER}},
     "sentences.change": {A: {TEAM, OTHER}},
@@ -148,6 +153,7 @@ FILLED: dict[str, object] = {
     "kind": "preview",
     "name": "old_exam_hours",
     "merge_id": UUID(int=1),
+    "key_id": UUID(int=1),
     "outline_id": UUID(int=1),
     "report_id": UUID(int=1),
 }

@@ -86,6 +86,16 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "teams.rename": {"admin"},
     "notifications.page": {"admin"},
     "notifications.retry": set(),  # there is none; test_outbox has one
+    "exam_links.page": {"admin"},
+    "exam_links.make": {"admin"},
+    "exam_links.end": set(),  # there is none; admin/incoming/test_exam_links has one
+    "exam_link.arrive": None,
+    "exam_link.form": None,
+    "exam_link.take": None,  # of no link: 410
+    "exam_link.go": SENDERS,  # without a link: 410
+    "quarantine.page": {"admin"},
+    "quarantine.release": set(),  # there is none; admin/incoming/test_quarantine has one
+    "quarantine.discard": set(),
     "dicom.page": {"admin"},
     "dicom.add": {"admin"},  # what they send has no AE title: 422, none is added
     "dicom.change": {"admin"},  # likewise
@@ -205,6 +215,8 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "dicomweb_retrieval.instance_metadata": "token",
     "dicomweb_retrieval.frames": "token",
     "dicomweb_retrieval.bulkdata": "token",
+    "dicomweb_storing.store": "token",
+    "dicomweb_storing.store_in_study": "token",
 }
 
 
@@ -292,6 +304,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "kind": "preview",
             "merge_id": uuid4(),
             "notification_id": uuid4(),
+            "file_id": uuid4(),
+            "key_id": uuid4(),
             "node_id": node.id,
             "name": "language",
             **dict.fromkeys(("study_uid", "series_uid", "sop_uid"), "1.2.3"),

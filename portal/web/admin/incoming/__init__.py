@@ -1,0 +1,1 @@
+"""Pages for administrators about what comes from other systems: quarantine, links into exams."""

@@ -1,0 +1,1 @@
+"""Links from other systems into an exam."""
