@@ -16,7 +16,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 # Commands that run beside processes that read untrusted files.
-_BESIDE_READERS = ("up", "demo", "sweep", "upgrade", "dicom-listener")
+_BESIDE_READERS = ("up", "demo", "sweep", "upgrade", "dicom-listener", "hl7-listener")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 
 from portal.models import Instance, Role, Study
 
-Via = Literal["session", "token", "cli", "dicom"]
+Via = Literal["session", "token", "cli", "dicom", "hl7"]
 
 # Not the table itself: in a query about pictures it would be their row.
 _SENT: Final = aliased(Instance, name="sent_picture")

@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
-from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.cli.nodes import team_of
 from portal.dicom_network import echo, listener, nodes, refusals
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
-from portal.models import DicomNode, Team
+from portal.models import DicomNode
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.services import Services
 from portal.settings import Settings
@@ -90,7 +90,7 @@ def _add(chosen: argparse.Namespace) -> int:
         stated = nodes.Described(
             name=chosen.name or chosen.ae_title,
             ae_title=chosen.ae_title,
-            team_id=_team(session, chosen.team),
+            team_id=team_of(session, chosen.team),
             sends=chosen.sends != "no",
             receives=chosen.receives == "yes",
             networks=chosen.networks or "",
@@ -114,7 +114,7 @@ def _change(chosen: argparse.Namespace) -> int:
         stated = nodes.Described(
             name=either(chosen.name, before.name),
             ae_title=before.ae_title,
-            team_id=before.team_id if chosen.team is None else _team(session, chosen.team),
+            team_id=before.team_id if chosen.team is None else team_of(session, chosen.team),
             sends=before.sends if chosen.sends is None else chosen.sends == "yes",
             receives=before.receives if chosen.receives is None else chosen.receives == "yes",
             networks=either(chosen.networks, before.networks),
@@ -196,13 +196,6 @@ def _opened() -> Iterator[tuple[Session, Vault, Settings]]:
             yield session, vault, settings
         except (Invalid, Conflict) as refused:
             raise Failed(refused.message) from None
-
-
-def _team(session: Session, name: str) -> UUID:
-    found = session.scalar(select(Team.id).where(Team.name == name))
-    if found is None:
-        raise Failed("There is no team of this name.")
-    return found
 
 
 def _node(session: Session, ae_title: str) -> DicomNode:

@@ -209,6 +209,8 @@ def _destroy(
     session.execute(delete(StudyName).where(StudyName.study_id.in_(gone.study_ids)))
     for rows in (ReviewDraft, OutlineDraft, DicomObject, Arrival):
         session.execute(delete(rows).where(rows.instance_id.in_(gone.picture_ids)))
+    for stated_outside in gone.hospital:
+        session.delete(stated_outside)
     critical_findings.end_for_purge(session, gone.study_ids, now)
     audit.append(
         session,

@@ -27,6 +27,13 @@ from portal.models.governance import (
 from portal.models.jobs import Job, MissingModel, Worker, WorkerToken
 from portal.models.network.arrivals import Arrival, ArrivalRule, ArrivalRulesVersion
 from portal.models.network.dicom import DicomNode, DicomObject, DicomRefusal
+from portal.models.network.hl7 import (
+    Hl7Merge,
+    Hl7Message,
+    Hl7Node,
+    HospitalOrder,
+    HospitalReport,
+)
 from portal.models.people import (
     ApiToken,
     BreakGlass,
@@ -82,6 +89,7 @@ from portal.models.vocabulary import (
     CriticalState,
     Finding,
     HoldReason,
+    HospitalReportState,
     InvitationPurpose,
     JobState,
     Language,
@@ -90,6 +98,7 @@ from portal.models.vocabulary import (
     ModelState,
     NotificationState,
     OperatingPoint,
+    OrderPriority,
     OverlayMode,
     OverlayShown,
     ProofMethod,
@@ -144,8 +153,14 @@ __all__ = [
     "DicomRefusal",
     "DriftCheck",
     "Finding",
+    "Hl7Merge",
+    "Hl7Message",
+    "Hl7Node",
     "Hold",
     "HoldReason",
+    "HospitalOrder",
+    "HospitalReport",
+    "HospitalReportState",
     "Instance",
     "IntegrityCheck",
     "Invitation",
@@ -163,6 +178,7 @@ __all__ = [
     "Notification",
     "NotificationState",
     "OperatingPoint",
+    "OrderPriority",
     "Outline",
     "OutlineDraft",
     "OutlineMeasurement",

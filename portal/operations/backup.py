@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.models import AuditHead, Blob, Instance, Study
+from portal.models import AuditHead, Blob, HospitalOrder, HospitalReport, Instance, Study
 from portal.operations.encrypted_stream import Sealer
 from portal.operations.table_dump import TABLES, TableDigest, lines
 from portal.vault import NotReadable, Vault
@@ -118,7 +118,9 @@ def _write(
 def _manifest(
     connection: Connection, engine: Engine, vault: Vault, now: datetime
 ) -> dict[str, Any]:
-    keys = connection.scalars(select(Study.key_id).union(select(Instance.key_id))).all()
+    tables = (Instance, HospitalOrder, HospitalReport)
+    named = select(Study.key_id).union(*(select(table.key_id) for table in tables))
+    keys = connection.scalars(named).all()
     return {
         "made_at": now.isoformat(),
         "revision": database.revisions(engine)[0],

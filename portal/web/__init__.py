@@ -48,6 +48,7 @@ _PAGES = (
     "admin.rules.pages",
     "admin.notifications",
     "admin.dicom_nodes",
+    "admin.network.hl7_nodes",
     "admin.sentences",
     "admin.ai_models",
     "admin.performance",

@@ -11,7 +11,17 @@ from portal.models import db
 from portal.services import UNAVAILABLE, db_session
 from portal.web.security import guard
 
-_CHECKS: Final = ("database", "schema", "redis", "clock", "scheduler", "dicom", "jobs", "integrity")
+_CHECKS: Final = (
+    "database",
+    "schema",
+    "redis",
+    "clock",
+    "scheduler",
+    "dicom",
+    "hl7",
+    "jobs",
+    "integrity",
+)
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 
@@ -28,10 +38,10 @@ def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
     So it is where the scheduler is `silent`, which does not sweep or link the log for a minute or
-    has never run; where DICOM nodes may send and the listener is `silent` likewise; where jobs are
-    `stalled`: they wait although a worker could take them, or `waiting_for_model`: for a worker
-    that has the model, which none has; where the last check of stored data is `old` or has found
-    something `damaged`, or can find nothing, as PostgreSQL keeps no checksums of its pages
+    has never run; where DICOM or HL7 nodes may send and the listener is `silent` likewise; where
+    jobs are `stalled`: they wait although a worker could take them, or `waiting_for_model`: for a
+    worker that has the model, which none has; where the last check of stored data is `old` or has
+    found something `damaged`, or can find nothing, as PostgreSQL keeps no checksums of its pages
     (`unchecked`); and where the clock is `ahead` or `behind`, by which times of the portal are then
     not judged, or `unreadable`: the log that it is compared with can't be read.
     """
@@ -57,6 +67,8 @@ def _look_into(checks: dict[str, str]) -> None:
             checks["scheduler"] = "silent"
         if scheduler_signs.dicom_is_silent(db_session()):
             checks["dicom"] = "silent"
+        if scheduler_signs.hl7_is_silent(db_session()):
+            checks["hl7"] = "silent"
         checks["clock"] = clock.look(db_session(), guard.now()).state
         checked = integrity_state.last(db_session())
         if checked is not None and (checked.problems or checks["clock"] == "ok"):
