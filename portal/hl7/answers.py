@@ -27,6 +27,7 @@ _TABLE_0357: Final = {
 # From this version on an error segment has its own fields for place, code and severity.
 _NEW_ERRORS: Final = VERSIONS.index("2.5")
 _STRUCTURED: Final = VERSIONS.index("2.3.1")
+_WITHOUT_TEXT: Final = VERSIONS.index("2.7")  # MSA-3 was withdrawn
 _FALLBACK: Final = "2.5"
 _UNREADABLE: Final = Header(_MARKS, "", "", "", "", "", "", "P", _FALLBACK, ())
 
@@ -57,7 +58,8 @@ def answer(settings: Hl7, header: Header | None, now: datetime, why: NotTaken | 
         ["MSA", why.answer if why else "AA", _repeated(to)],
     ]
     if why is not None:
-        segments[1].append(_words(why))
+        if place < _WITHOUT_TEXT:
+            segments[1].append(_words(why))
         segments.append(_error(why, is_new=place >= _NEW_ERRORS))
     text = "\r".join("|".join(fields) for fields in segments) + "\r"
     return text.encode("ascii", "replace")

@@ -107,4 +107,4 @@ def of_case(
     session.commit()
     if hides_findings:
         return Stated(order, (), of_another, bool(reports))
-    return Stated(order, reports, of_another)
+    return Stated(order, tuple(reports), of_another)

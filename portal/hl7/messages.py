@@ -222,21 +222,21 @@ def unescaped(text: str, header: Header) -> str:
         "E": escape,
         "P": separators[5:6],
     }
-    found, rest = list[str](), text
-    while rest:
-        before, mark, rest = rest.partition(escape)
-        found.append(before)
-        if not mark:
-            break
-        sequence, end, after = rest.partition(escape)
-        if not end or len(sequence) > _ESCAPE_LONGEST:
-            found.append(mark)  # a backslash that escapes nothing
+    # By one split: a text of backslashes alone costs no more than its length.
+    parts = text.split(escape)
+    found, at = [parts[0]], 1
+    while at < len(parts):
+        sequence = parts[at]
+        if at + 1 == len(parts) or len(sequence) > _ESCAPE_LONGEST:
+            found += (escape, sequence)  # a backslash that escapes nothing
+            at += 1
             continue
-        rest = after
         if sequence in known:
             found.append(known[sequence])
         elif _BREAK.fullmatch(sequence):
             found.append("\n")
         elif match := _HEX.fullmatch(sequence):
             found.append(bytes.fromhex(match[1]).decode("ascii", "ignore").replace("\r", "\n"))
+        found.append(parts[at + 1])
+        at += 2
     return "".join(found)
