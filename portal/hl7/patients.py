@@ -22,7 +22,6 @@ from portal.hl7.context import Context, PatientId, Taken, patient_id
 from portal.hl7.messages import NULL, Message, NotTaken, Segment
 from portal.models import Hl7Merge, Hl7Node, MergeReason, Sex, Study, StudyName
 from portal.studies import header_columns, patient_names, sealed_fields
-from portal.studies.locks import SHARED_KEY
 from portal.vault import Vault
 from xray_files import dates
 
@@ -48,7 +47,7 @@ def correct(context: Context, message: Message) -> Taken:
         Study.purged_at.is_(None),
     )
     studies = context.session.scalars(
-        query.order_by(Study.id).limit(_MOST_EXAMS + 1).with_for_update(**SHARED_KEY),
+        query.order_by(Study.id).limit(_MOST_EXAMS + 1).with_for_update(key_share=True),
         execution_options={"populate_existing": True},
     ).all()
     if len(studies) > _MOST_EXAMS:

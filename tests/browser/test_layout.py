@@ -48,6 +48,7 @@ PAGES = [
     ("/admin/teams/{team}/rules", Role.ADMIN),
     ("/admin/notifications", Role.ADMIN),
     ("/admin/dicom", Role.ADMIN),
+    ("/admin/hl7", Role.ADMIN),
     ("/admin/teams/{team}", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/admin/performance", Role.ADMIN),

@@ -124,6 +124,7 @@ OF_THE_IMAGE: list[tuple[tuple[str, ...], str]] = [
     (("cohort", "list"), "No cohort was frozen yet."),
     (("dicom", "nodes"), "No DICOM node was added yet."),
     (("dicom", "refused"), "Nothing was refused in the last thirty days."),
+    (("hl7", "nodes"), "No HL7 node was added yet."),
     (("sweep",), ""),
     (("audit", "anchor"), "Anchored at row "),
     (("audit", "verify"), "The access log is whole"),
@@ -142,6 +143,8 @@ FINDING = {
     "check": "Production would refuse to start:\n",
     "dicom alive": "",
     "dicom-listener": "Set PLEURA_DICOM_PORT, such as 11112.",
+    "hl7 alive": "",
+    "hl7-listener": "Set PLEURA_HL7_PORT, such as 2575.",
     "up --no-open": "Pleura can't start: its workers need cv2, ",
     "demo --no-open": "Pleura can't start: its workers need cv2, ",
 }

@@ -40,35 +40,35 @@ def add() -> BaseResponse | tuple[str, int]:
     return redirect(url_for(_PAGE), 303)
 
 
-@blueprint.post("/<uuid:node_id>")
+@blueprint.post("/<uuid:hl7_node_id>")
 @_manage
-def change(node_id: UUID) -> BaseResponse | tuple[str, int]:
+def change(hl7_node_id: UUID) -> BaseResponse | tuple[str, int]:
     """Other values for a node."""
     stated = _stated()
     try:
-        changed = nodes.change(db_session(), guard.actor(), node_id, stated, guard.now())
+        changed = nodes.change(db_session(), guard.actor(), hl7_node_id, stated, guard.now())
     except (Invalid, Conflict) as refused:
-        return _page(changing=node_id, stated=stated, error=refused), _status(refused)
+        return _page(changing=hl7_node_id, stated=stated, error=refused), _status(refused)
     flash(_("The node %(name)s is changed.", name=changed.name), "ok")
     return redirect(url_for(_PAGE), 303)
 
 
-@blueprint.post("/<uuid:node_id>/off")
+@blueprint.post("/<uuid:hl7_node_id>/off")
 @_manage
-def switch_off(node_id: UUID) -> BaseResponse:
+def switch_off(hl7_node_id: UUID) -> BaseResponse:
     """Refuse what it sends from now on."""
-    return _switch(node_id, on=False)
+    return _switch(hl7_node_id, on=False)
 
 
-@blueprint.post("/<uuid:node_id>/on")
+@blueprint.post("/<uuid:hl7_node_id>/on")
 @_manage
-def switch_on(node_id: UUID) -> BaseResponse:
+def switch_on(hl7_node_id: UUID) -> BaseResponse:
     """Take what it sends again."""
-    return _switch(node_id, on=True)
+    return _switch(hl7_node_id, on=True)
 
 
-def _switch(node_id: UUID, *, on: bool) -> BaseResponse:
-    nodes.switch(db_session(), guard.actor(), node_id, guard.now(), on=on)
+def _switch(hl7_node_id: UUID, *, on: bool) -> BaseResponse:
+    nodes.switch(db_session(), guard.actor(), hl7_node_id, guard.now(), on=on)
     flash(_("The node is switched on.") if on else _("The node is switched off."), "ok")
     return redirect(url_for(_PAGE), 303)
 
