@@ -105,12 +105,12 @@ def change(
     """
     _may_manage(actor)
     changed = _locked(session, node_id)
+    account = session.get_one(User, changed.user_id)
     try:
         _fill(session, changed, stated)
     except Invalid:
         session.rollback()
         raise
-    account = session.get_one(User, changed.user_id)
     account.name, account.team_id = changed.name, changed.team_id
     _flush(session)
     _log(session, "hl7_node_changed", actor, changed, now)

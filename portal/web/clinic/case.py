@@ -22,7 +22,7 @@ from portal.errors import Conflict, Invalid
 from portal.hl7 import case_view as hospital_case
 from portal.jobs import analysis, sweeper
 from portal.languages import _
-from portal.models import BlobKind
+from portal.models import AiShown, BlobKind
 from portal.reading import reviews, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView, StudyView
@@ -81,13 +81,20 @@ def case(study_id: UUID) -> str:
 
 
 def _hospital(view: StudyView) -> HospitalPanel | None:
-    """What the hospital's systems have stated of the case."""
+    """What the hospital's systems have stated of the case; a report not before the reader's own
+    finding, where the team has chosen that for what others found.
+    """
+    is_first = (
+        view.ai.policy is AiShown.AFTER_VERDICT
+        and not view.ai.is_visible
+        and guard.actor().may(Permission.REVIEW_WRITE)
+    )
     found = hospital_case.of_case(
         db_session(),
         guard.services().vault,
         guard.actor(),
         view.study_id,
-        hides_findings=view.hides_findings,
+        hides_findings=view.hides_findings or is_first,
     )
     return hospital_view.panel(found)
 

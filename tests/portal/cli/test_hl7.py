@@ -43,7 +43,7 @@ def test_a_node_is_added_listed_changed_and_switched_off(folder: Path) -> None:
     ("arguments", "message"),
     [
         (("add-node", *NODE, "--team", "Nobody's", "--from", "10.0.0.1"), "no team of this name"),
-        (("switch-off-node", *NODE), "no node of this application"),
+        (("switch-off-node", "NOBODY", ""), "no node of this application"),
         (("alive",), "No HL7 listener has given a sign"),
     ],
 )
@@ -68,7 +68,7 @@ def test_the_listener_needs_a_port_and_readable_certificates(folder: Path, tmp_p
 
 def test_the_listener_listens_gives_a_sign_and_stops(folder: Path) -> None:
     run(folder, "create-admin", "--team", "Radiology")
-    added = ("hl7", "add-node", *NODE, "--team", "Radiology", "--from", "127.0.0.1")
+    added = ("hl7", "add-node", "HIS", "HOSP", "--team", "Radiology", "--from", "127.0.0.1")
     assert run(folder, *added).returncode == 0
     process = subprocess.Popen(
         [sys.executable, "-m", "portal", "hl7-listener"],
@@ -86,8 +86,10 @@ def test_the_listener_listens_gives_a_sign_and_stops(folder: Path) -> None:
             found = re.search(r"PLEURA listens for HL7 at port (\d+)", line)
         with socket.create_connection(("127.0.0.1", int(found[1])), timeout=30) as connected:
             peer = Peer(connected)
-            assert peer.send(made.oru(f"Text {CANARY}")).code == "AA"
-            assert peer.send(made.oru(f"Text {CANARY}", state=CANARY)).code == "AE"
+            assert peer.send(made.oru(f"Text {CANARY}", application="HIS")).code == "AA"
+            assert (
+                peer.send(made.oru(f"Text {CANARY}", state=CANARY, application="HIS")).code == "AE"
+            )
         assert run(folder, "hl7", "alive").returncode == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from hl7apy.parser import parse_message
 
-from portal.hl7 import listener, nodes
+from portal.hl7 import admission, listener, nodes, taking
+from portal.hl7.admission import Caller
 from portal.models import Hl7Node
 from portal.services import Services
 from tests.support.clinic import Clinic
-from tests.support.core import NOW, Clock, make_settings
+from tests.support.core import NOW, Clock, Core, make_settings
 
 CANARY = "ZEBRAFINCH"
 PATIENT = "P-0001"  # of the pictures of tests
@@ -112,6 +113,21 @@ def connected(listens: listener.Listener, tls: ssl.SSLContext | None = None) -> 
         else:
             with tls.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
                 yield Peer(secured)
+
+
+def give(core: Core, *messages: bytes) -> list[Ack]:
+    """The answers to messages that come from this machine, without a connection."""
+    url = core.engine.url.render_as_string(hide_password=False)
+    settings = make_settings(core.data_dir, DATABASE_URL=url, PLEURA_HL7_PORT="0")
+    assert settings.hl7 is not None
+    services, refusals = Services.open(settings, Clock()), admission.Refusals()
+    caller = Caller("127.0.0.1")
+    found = [
+        taking.take(services, core.sessions, settings.hl7, refusals, caller, one)
+        for one in messages
+    ]
+    services.broker.close()
+    return [Ack(one) for one in found]
 
 
 def sent(clinic: Clinic, *messages: bytes, **environ: str) -> list[Ack]:
