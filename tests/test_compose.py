@@ -147,6 +147,9 @@ def test_the_script_makes_every_secret_and_production_takes_them(
             name, filled.replace("/var/lib/pleura-keys/key_ring", f"{folder}/key_ring")
         )
     monkeypatch.setenv("PLEURA_BASE_URL", "https://xray.example")
+    if service == "hl7":  # which speaks TLS, or plain where that was chosen
+        assert [one.split()[0] for one in production_problems()] == ["PLEURA_HL7_HOST"]
+        monkeypatch.setenv("PLEURA_HL7_PLAIN", "yes")
     assert production_problems() == []
 
 

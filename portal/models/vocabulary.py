@@ -261,7 +261,7 @@ class MergeReason(StrEnum):
 
 
 class OrderPriority(StrEnum):
-    """How urgent an order is (HL7 table 0485, of which these are told apart)."""
+    """How urgent an order is: HL7 table 0485, of which all others count as routine."""
 
     STAT = "stat"
     ASAP = "asap"

@@ -121,7 +121,13 @@ def _as_signed(study_id: UUID) -> str:
     page = case_view.case_page(view, looker, looks, drafts.Draft(drawn), signature)
     place = list_filters.of_request().place
     return render_template(
-        "case/case.html", case=page, place=place, actor=looker, reports=None, critical=None
+        "case/case.html",
+        case=page,
+        place=place,
+        actor=looker,
+        reports=None,
+        critical=None,
+        hospital=None,
     )
 
 

@@ -157,7 +157,7 @@ def test_no_escape_writes_into_the_log_or_takes_long(caplog: pytest.LogCaptureFi
     assert caplog.text == ""
 
 
-def test_a_delete_is_told_from_a_value_that_is_left_out() -> None:
+def test_a_delete_is_something_else_than_a_value_that_is_left_out() -> None:
     pid = read(made.adt(patient='PID|1||7||""||""|')).segment("PID")
     assert (pid.text(5), pid.text(7), pid.text(8)) == (NULL, NULL, "")
 

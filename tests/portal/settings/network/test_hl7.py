@@ -1,4 +1,4 @@
-"""The settings of the HL7 listener: without TLS only at a loopback, or where it is said so."""
+"""The settings of the HL7 listener: without TLS only at a loopback, or where that was chosen."""
 
 from pathlib import Path
 
