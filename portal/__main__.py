@@ -16,7 +16,10 @@ except ModuleNotFoundError as missing:
     ) from None
 
 # Commands that run beside processes that read untrusted files.
-_BESIDE_READERS = ("up", "demo", "sweep", "upgrade", "dicom-listener", "dicom-sender")
+_BESIDE_READERS = (
+    *("up", "demo", "sweep", "upgrade"),
+    *("dicom-listener", "dicom-sender", "hl7-listener"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from portal.models import Instance, Role, Study
 
 # `dicom`: what a node sends; `dicom_out`: what is made to be sent to one; `release`: what leaves
 # quarantine.
-Via = Literal["session", "token", "cli", "dicom", "dicom_out", "release"]
+Via = Literal["session", "token", "cli", "dicom", "dicom_out", "release", "hl7"]
 
 # Not the table itself: in a query about pictures it would be their row.
 _SENT: Final = aliased(Instance, name="sent_picture")

@@ -43,6 +43,7 @@ ITS_OWN_FILES = {
     *("PLEURA_AUDIT_ANCHOR_FILE", "PLEURA_CA_FILE", "PLEURA_TLS_CA_FILE"),
     # In the folder of certificates, which is mounted.
     *("PLEURA_DICOM_CERTIFICATE_FILE", "PLEURA_DICOM_KEY_FILE", "PLEURA_DICOM_CA_FILE"),
+    *("PLEURA_HL7_CERTIFICATE_FILE", "PLEURA_HL7_KEY_FILE", "PLEURA_HL7_CA_FILE"),
 }
 NO_SECRETS = {variable.name for variable in PortalSettings.describe() if not variable.secret}
 
@@ -56,7 +57,17 @@ def stages() -> dict[str, str]:
 
 
 def test_the_house_has_every_room() -> None:
-    expected = {"postgres", "redis", "migrate", "portal", "scheduler", "dicom", "dicom-sender", *WORKERS}
+    expected = {
+        "postgres",
+        "redis",
+        "migrate",
+        "portal",
+        "scheduler",
+        "dicom",
+        "dicom-sender",
+        "hl7",
+        *WORKERS,
+    }
     assert set(SERVICES) == expected
 
 
@@ -137,7 +148,14 @@ def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> Non
     assert service["networks"] == ["work"]
     assert COMPOSE["networks"]["work"]["internal"] is True
     neighbours = {other for other, its in SERVICES.items() if "work" in its["networks"]}
-    assert neighbours - set(WORKERS) == {"redis", "portal", "scheduler", "dicom", "dicom-sender"}
+    assert neighbours - set(WORKERS) == {
+        "redis",
+        "portal",
+        "scheduler",
+        "dicom",
+        "dicom-sender",
+        "hl7",
+    }
     # A worker of its own machine has no volume; models are read by those who compute with them.
     models = ["models:/var/lib/pleura/models:ro"] if name != "render" else []
     assert service.get("volumes", []) == models
@@ -145,7 +163,7 @@ def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> Non
 
 def test_the_key_ring_can_be_replaced_by_whoever_needs_it_and_nobody_else_has_it() -> None:
     holders = {name for name, its in SERVICES.items() if f"keys:{KEYS}" in its.get("volumes", [])}
-    assert holders == {"migrate", "portal", "scheduler", "dicom", "dicom-sender"}
+    assert holders == {"migrate", "portal", "scheduler", "dicom", "dicom-sender", "hl7"}
     for name in holders:
         ring = Path(SERVICES[name]["environment"]["PLEURA_KEY_RING_FILE"])
         assert str(ring.parent) == KEYS, "a file that is mounted by itself can't be replaced"
@@ -255,6 +273,7 @@ def test_portal_and_listener_are_reached_from_outside_and_only_from_this_host() 
     assert published == {
         "portal": ["127.0.0.1:${PLEURA_PORT:-8000}:8000"],
         "dicom": ["${PLEURA_DICOM_PUBLISHED:-127.0.0.1:11112}:11112"],
+        "hl7": ["${PLEURA_HL7_PUBLISHED:-127.0.0.1:2575}:2575"],
     }
     assert COMPOSE["networks"]["record"]["internal"] is True
 

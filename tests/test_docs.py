@@ -28,7 +28,7 @@ def commands_of(module: str) -> set[str]:
         text=True,
         check=True,
     ).stdout
-    listed = set(re.findall(r"^    ([a-z][a-z-]+)(?:\s|$)", listing, re.MULTILINE))
+    listed = set(re.findall(r"^    ([a-z][a-z0-9-]+)(?:\s|$)", listing, re.MULTILINE))
     assert len(listed) > 3, f"python -m {module} --help lists no commands"
     return listed
 
@@ -45,7 +45,7 @@ def test_every_variable_that_the_worker_reads_is_in_the_operation_guide() -> Non
 @pytest.mark.parametrize("module", ["portal", "ml"])
 def test_every_command_in_the_documents_exists(module: str) -> None:
     text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
-    named = set(re.findall(rf"python -m {module} ([a-z][a-z-]+)", text))
+    named = set(re.findall(rf"python -m {module} ([a-z][a-z0-9-]+)", text))
     assert named
     assert named <= commands_of(module)
 

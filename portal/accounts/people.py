@@ -39,11 +39,11 @@ from portal.accounts.throttle import (
 )
 from portal.errors import Invalid
 from portal.languages import _
-from portal.models import DicomNode, Invitation, LoginSession, Role, Team, User
+from portal.models import DicomNode, Hl7Node, Invitation, LoginSession, Role, Team, User
 from portal.vault import Vault
 
-# The accounts of DICOM nodes are nobody's: no page shows or changes them.
-_NODES: Final = select(DicomNode.user_id)
+# The accounts of DICOM and HL7 nodes are nobody's: no page shows or changes them.
+_NODES: Final = select(DicomNode.user_id).union(select(Hl7Node.user_id))
 
 
 def check_password(
@@ -183,7 +183,7 @@ def confirm_identity(
 
 
 def people(session: Session) -> list[User]:
-    """Everybody, by name; not the accounts in whose names DICOM nodes send."""
+    """Everybody, by name; not the accounts in whose names nodes send."""
     rows = select(User).where(User.id.not_in(_NODES)).order_by(User.name, User.email)
     return list(session.scalars(rows))
 
@@ -326,7 +326,8 @@ def _other_person(session: Session, actor: Actor, user_id: UUID) -> User:
 def _user(session: Session, user_id: UUID, *, lock: bool = False) -> User:
     locked: dict[str, Any] = {"with_for_update": {"key_share": True}, "populate_existing": True}
     user = session.get(User, user_id, **(locked if lock else {}))
-    if user is None or session.scalar(_NODES.where(DicomNode.user_id == user_id)) is not None:
+    of_node = select(User.id).where(User.id == user_id, User.id.in_(_NODES))
+    if user is None or session.scalar(of_node) is not None:
         session.rollback()
         raise Denied("person")
     return user

@@ -30,7 +30,7 @@ Detail = Mapping[str, str | int | bool | list[str] | None]
 
 # The writer of rows whose numbers have to be in the order of their commits.
 _IN_ORDER: Final = 0
-_EVENT: Final = re.compile(r"[a-z][a-z_]{1,63}")
+_EVENT: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
 # Made once: nearly every request writes a row.
 _WRITERS: Final = select(AuditWriter).execution_options(populate_existing=True)
 _FREE_WRITER: Final = (
@@ -78,7 +78,7 @@ def append(
     and the log is to bind (`bindings`).
     """
     if not _EVENT.fullmatch(event):
-        raise ValueError("an event is named in small letters and underscores")
+        raise ValueError("an event is named in small letters, digits and underscores")
     key = macs.key_of(session)
     named_detail = dict(detail or {})
     if actor is not None and actor.grant is not None and actor.grant.study_id == study_id:

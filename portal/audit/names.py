@@ -17,6 +17,7 @@ from portal.models import (
     ApiToken,
     AuditEvent,
     DicomNode,
+    Hl7Node,
     Invitation,
     ModelVersion,
     Study,
@@ -105,5 +106,6 @@ _NAMED: Final[Collection[tuple[Any, Any]]] = (
     (Team.id, Team.name),
     (ModelVersion.id, ModelVersion.name),
     (DicomNode.id, DicomNode.name),
+    (Hl7Node.id, Hl7Node.name),
     (User.id, User.name),
 )

@@ -17,6 +17,7 @@ from portal.cli.api_tokens import token_options
 from portal.cli.audit import audit_options
 from portal.cli.cohorts import cohort_options
 from portal.cli.dicom import dicom_options, listen, send
+from portal.cli.hl7 import hl7_options, listen_to_hl7
 from portal.cli.worker_tokens import worker_token_options
 from portal.governance import scheduler_signs
 from portal.operations import first_start, key_rotation
@@ -116,8 +117,8 @@ def _rotate_keys(chosen: argparse.Namespace) -> int:
             key_rotation.add_key(engine, vault, now())
         done = key_rotation.rewrap(session, vault, now())
         print_line(
-            f"Key {done.key_id} now wraps {done.studies} studies, {done.pictures} pictures and "
-            f"{done.people} secrets more."
+            f"Key {done.key_id} now wraps {done.studies} studies, {done.pictures} pictures, "
+            f"{done.hospital} orders and reports and {done.people} secrets more."
         )
         if chosen.drop_old:
             dropped = key_rotation.drop_keys(engine, session, vault, now())
@@ -127,6 +128,7 @@ def _rotate_keys(chosen: argparse.Namespace) -> int:
                 print_line("Run `rotate-keys --resume --drop-old` when the hour is over.")
     left = [f"study {i}" for i in done.unreadable_studies]
     left += [f"picture {i}" for i in done.unreadable_pictures]
+    left += [f"order or report {i}" for i in done.unreadable_hospital]
     left += [f"second factor of person {i}" for i in done.unreadable_people]
     if left:
         lines = [f"{len(left)} do not open and were left as they are:", *left]
@@ -229,6 +231,8 @@ COMMANDS: Final = (
     Command("dicom", "DICOM nodes: list, add, change, echo", _action, dicom_options),
     Command("dicom-listener", "take what DICOM nodes send, until it is stopped", listen),
     Command("dicom-sender", "send results to DICOM nodes, until it is stopped", send),
+    Command("hl7", "HL7 nodes: list, add, change", _action, hl7_options),
+    Command("hl7-listener", "take what HL7 nodes send, until it is stopped", listen_to_hl7),
     Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep",

@@ -6,17 +6,17 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
-from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.cli.nodes import team_of
 from portal.dicom_network import echo, listener, nodes, refusals
 from portal.dicom_network.sending import overview, sender
 from portal.dicom_network.sending.preparation import Composes
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
-from portal.models import DicomNode, Team
+from portal.models import DicomNode
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.services import Services
 from portal.settings import Settings
@@ -101,7 +101,7 @@ def _add(chosen: argparse.Namespace) -> int:
         stated = nodes.Described(
             name=chosen.name or chosen.ae_title,
             ae_title=chosen.ae_title,
-            team_id=_team(session, chosen.team),
+            team_id=team_of(session, chosen.team),
             sends=chosen.sends != "no",
             receives=chosen.receives == "yes",
             networks=chosen.networks or "",
@@ -127,7 +127,7 @@ def _change(chosen: argparse.Namespace) -> int:
         stated = nodes.Described(
             name=either(chosen.name, before.name),
             ae_title=before.ae_title,
-            team_id=before.team_id if chosen.team is None else _team(session, chosen.team),
+            team_id=before.team_id if chosen.team is None else team_of(session, chosen.team),
             sends=before.sends if chosen.sends is None else chosen.sends == "yes",
             receives=before.receives if chosen.receives is None else chosen.receives == "yes",
             networks=either(chosen.networks, before.networks),
@@ -258,13 +258,6 @@ def _words(given: str | None, otherwise: tuple[str, ...]) -> tuple[str, ...]:
     if given is None:
         return otherwise
     return tuple(word.strip() for word in given.split(",") if word.strip())
-
-
-def _team(session: Session, name: str) -> UUID:
-    found = session.scalar(select(Team.id).where(Team.name == name))
-    if found is None:
-        raise Failed("There is no team of this name.")
-    return found
 
 
 def _node(session: Session, ae_title: str) -> DicomNode:

@@ -1,10 +1,6 @@
 """Who may associate: by AE titles, address and certificate; and what is written of the others."""
 
-import hashlib
 import logging
-import threading
-import time
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -14,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.dicom_network import nodes
+from portal.listeners import peers
+from portal.listeners.refusals import Refused
 from portal.models import DicomNode
 
 _log = logging.getLogger(__name__)
@@ -34,9 +32,6 @@ ANSWERS: Final[dict[Reason, tuple[int, int, int]]] = {
     "certificate": _UNKNOWN,
     "too_many": (2, 3, 2),
 }
-# Of one reason and address the access log gets a row so often, with the number of those between.
-_LOGGED_EVERY: Final = 60.0
-_MOST_COUNTED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,45 +63,25 @@ def judge(session: Session, caller: Caller, own_title: str) -> DicomNode | Reaso
         return "sends_nothing"
     if not nodes.sends_from(found, caller.address):
         return "address"
-    if not _shows_its_certificate(found, caller.certificate):
+    if not peers.shows(found.fingerprint, caller.certificate):
         return "certificate"
     return found
 
 
-def _shows_its_certificate(found: DicomNode, shown: bytes | None) -> bool:
-    """By TLS each node shows the certificate that is stated of it, and a node of which one is
-    stated speaks TLS.
-    """
-    if shown is None:
-        return found.fingerprint is None
-    return hashlib.sha256(shown).hexdigest() == found.fingerprint
-
-
 class Refusals:
     """Counts refused associations, and writes them to the access log, not more than a row a minute
-    for each reason and address: who tries all day does not fill it.
+    for each reason and address.
     """
 
     def __init__(self) -> None:
-        self.counted: Counter[Reason] = Counter()
-        self._logged: dict[tuple[Reason, str], float] = {}
-        self._between: Counter[tuple[Reason, str]] = Counter()
-        self._lock = threading.Lock()
+        self._refused = Refused()
+        self.counted = self._refused.counted
 
     def note(self, session: Session, caller: Caller, reason: Reason, now: datetime) -> None:
         """Count one; write it where the last row is a minute old."""
-        of = (reason, caller.address)
-        with self._lock:
-            self.counted[reason] += 1
-            self._between[of] += 1
-            moment = time.monotonic()
-            if moment - self._logged.get(of, -_LOGGED_EVERY) < _LOGGED_EVERY:
-                return
-            if len(self._logged) >= _MOST_COUNTED:
-                self._logged.clear()
-                self._between = Counter({of: self._between[of]})
-            self._logged[of] = moment
-            count = self._between.pop(of)
+        count = self._refused.due(reason, caller.address)
+        if not count:
+            return
         _log.warning("refused %d associations: %s", count, reason)
         titled = DicomNode.ae_title == (caller.calling if nodes.is_ae_title(caller.calling) else "")
         known = session.scalar(select(DicomNode.id).where(titled))

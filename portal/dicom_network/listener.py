@@ -35,6 +35,7 @@ from portal.dicom_network.sending import peer, proofs
 from portal.formats.refusals import Refused
 from portal.governance import scheduler_signs
 from portal.intake import check
+from portal.listeners import peers
 from portal.models import DicomNode
 from portal.services import Services
 from portal.settings.dicom import Dicom
@@ -74,7 +75,7 @@ class Listener:
             served=self._served,
             most_bytes=services.settings.max_upload_bytes,
             seconds=settings.idle_seconds,
-            tls=server.tls_context(files) if files else None,
+            tls=peers.tls_context(files) if files else None,
         )
 
     @property

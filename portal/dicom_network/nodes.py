@@ -4,7 +4,6 @@ A node sends in the name of an account of its own, which nobody can sign in with
 from the beginning, has no password, and the people's page does not know it.
 """
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +21,11 @@ from portal.dicom_network.sending import choices
 from portal.dicom_network.sending.choices import Chosen
 from portal.errors import Conflict, Invalid
 from portal.languages import _
+from portal.listeners import peers
 from portal.models import DicomNode, Role, Team, User
 from portal.settings.allowed_hosts import is_host_name
 
 _AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}")  # ASCII without control characters and backslash
-_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
-_MOST_NETWORKS: Final = 16
 _LONGEST_NAME: Final = 100
 
 
@@ -204,13 +202,7 @@ def receiver_of(receiver: DicomNode) -> Actor:
 
 def sends_from(sender: DicomNode, address: str) -> bool:
     """Whether the node may call from this address."""
-    try:
-        called = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(called, ipaddress.IPv6Address) and called.ipv4_mapped is not None:
-        called = called.ipv4_mapped
-    return any(called in ipaddress.ip_network(one) for one in sender.networks)
+    return peers.lies_in(address, sender.networks)
 
 
 def is_ae_title(text: str) -> bool:
@@ -231,33 +223,15 @@ def _checked(stated: Described) -> _Checked:
         raise Invalid(
             "ae_title", _("An AE title has 1 to 16 characters of ASCII, without a backslash.")
         )
-    networks = _networks(stated.networks)
+    networks = peers.networks_of(stated.networks)
     if stated.sends and not networks:
         raise Invalid("networks", _("State the addresses that the node sends from."))
     host, port = _place(stated.host, stated.port)
-    fingerprint = stated.fingerprint.replace(":", "").replace(" ", "").lower()
-    if fingerprint and not _FINGERPRINT.fullmatch(fingerprint):
-        raise Invalid(
-            "fingerprint", _("The fingerprint is the certificate’s SHA-256: 64 hexadecimal digits.")
-        )
+    fingerprint = peers.fingerprint_of(stated.fingerprint)
     gets = choices.checked(
         stated.objects, stated.moments, receives=stated.receives, has_place=host is not None
     )
-    return _Checked(name, ae_title, networks, host, port, fingerprint or None, gets)
-
-
-def _networks(text: str) -> list[str]:
-    found = list[str]()
-    for one in text.replace(",", " ").split():
-        try:
-            found.append(str(ipaddress.ip_network(one, strict=False)))
-        except ValueError:
-            raise Invalid(
-                "networks", _("Addresses look like 10.1.2.3, networks like 10.1.2.0/24.")
-            ) from None
-    if len(found) > _MOST_NETWORKS:
-        raise Invalid("networks", _("At most %(most)s addresses.", most=_MOST_NETWORKS))
-    return list(dict.fromkeys(found))
+    return _Checked(name, ae_title, networks, host, port, fingerprint, gets)
 
 
 def _place(host: str, port: str) -> tuple[str | None, int | None]:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from pathlib import Path
 from typing import Any, Final
 
 from pynetdicom import evt
@@ -172,16 +171,3 @@ def entity_of(settings: Dicom) -> ApplicationEntity:
     entity.dimse_timeout = _ANSWER_SECONDS
     entity.network_timeout = settings.idle_seconds
     return entity
-
-
-def tls_context(files: tuple[Path, Path, Path]) -> ssl.SSLContext:
-    """TLS of 1.2 or newer in which every sender shows a certificate; OSError, ssl.SSLError for
-    files that can't be read.
-    """
-    certificate, key, authorities = files
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(authorities)
-    return context

@@ -96,6 +96,17 @@ def merge(
     except ValueError:
         raise Invalid("reason", _("Choose one of the reasons.")) from None
     one, other = _load(session, actor, study_id), _find(session, actor, str(other_id))
+    row = add(session, actor, one, other, why, now)
+    session.commit()
+    return row
+
+
+def add(
+    session: Session, actor: Actor, one: Study, other: Study, why: MergeReason, now: datetime
+) -> PatientMerge:
+    """The same within the caller's transaction, for two exams that were loaded, whoever the actor
+    is: a system of the hospital's may merge what it can't read.
+    """
     if one.id == other.id:
         raise Conflict("same_case", _("These are one case. Name a case of the other patient ID."))
     # Locked: a purge or a merge of the same two that goes on beside it waits.
@@ -127,7 +138,6 @@ def merge(
         subject_id=row.id,
         detail={"studies": [other.id.hex], "reason": why.value},
     )
-    session.commit()
     return row
 
 

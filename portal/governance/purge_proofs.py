@@ -7,6 +7,7 @@ the access log.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +20,8 @@ from portal import audit
 from portal.access import Actor, Permission
 from portal.models import (
     Blob,
+    HospitalOrder,
+    HospitalReport,
     Instance,
     OutlineDraft,
     Purge,
@@ -71,6 +74,7 @@ class ToDestroy:
     names: list[StudyName]
     outline_drafts: list[OutlineDraft]
     quarantined: list[QuarantinedFile]
+    hospital: list[HospitalOrder | HospitalReport]
 
     @classmethod
     def of(cls, session: Session, study: Study) -> "ToDestroy":
@@ -82,14 +86,16 @@ class ToDestroy:
         files = select(Blob).where(Blob.instance_id.in_(ids))
         drafts = select(ReviewDraft).where(ReviewDraft.instance_id.in_(ids))
         outlines = select(OutlineDraft).where(OutlineDraft.instance_id.in_(ids))
+        studies = [study, *session.scalars(joined, execution_options=fresh)]
         return cls(
-            studies=[study, *session.scalars(joined, execution_options=fresh)],
+            studies=studies,
             pictures=pictures,
             blobs=list(session.scalars(files.order_by(Blob.id), execution_options=fresh)),
             names=list(session.scalars(_names_of(study), execution_options=fresh)),
             drafts=list(session.scalars(drafts, execution_options=fresh)),
             outline_drafts=list(session.scalars(outlines, execution_options=fresh)),
             quarantined=list(session.scalars(_kept_apart(session, study), execution_options=fresh)),
+            hospital=_hospital(session, studies),
         )
 
     @property
@@ -100,7 +106,8 @@ class ToDestroy:
     @property
     def lookups(self) -> int:
         """How many values there are by which the patient can be found."""
-        return self.filled(LOOKUPS, PICTURE_LOOKUPS) + len(self.names)
+        own = self.filled(LOOKUPS, PICTURE_LOOKUPS)
+        return own + len(self.names) + 2 * len(self.hospital)  # accession number and patient ID
 
     @property
     def picture_ids(self) -> list[UUID]:
@@ -124,13 +131,22 @@ class ToDestroy:
         """
         columns = (("wrapped_key", *SEALED), ("wrapped_key", *PICTURE_SEALED))
         kept = [v for row in self.quarantined for v in (row.wrapped_key, row.sealed_stated)]
-        sealed = [*self.values(*columns), *self._drawn, *kept]
+        kept += [row.wrapped_key for row in self.hospital]
+        sealed = [*self.values(*columns), *self._drawn, *kept, *self._stated]
         return [value[:NONCE_BYTES].hex() for value in sealed]
 
     @property
     def sealed_values(self) -> int:
         """How many sealed values there are in all."""
-        return self.filled(SEALED, PICTURE_SEALED) + len(self._drawn)
+        return self.filled(SEALED, PICTURE_SEALED) + len(self._drawn) + len(self._stated)
+
+    @property
+    def _stated(self) -> list[bytes]:
+        """What the hospital's systems have stated of it."""
+        return [
+            row.sealed_location if isinstance(row, HospitalOrder) else row.sealed_text
+            for row in self.hospital
+        ]
 
     @property
     def _drawn(self) -> list[bytes]:
@@ -152,6 +168,30 @@ def _kept_apart(session: Session, study: Study) -> Select[QuarantinedFile]:
         QuarantinedFile.team_id == study.team_id,
         QuarantinedFile.study_key.in_(session.scalars(keys).all()),
     )
+
+
+def _hospital(session: Session, studies: Sequence[Study]) -> list[HospitalOrder | HospitalReport]:
+    """Orders and reports under the accession numbers of these exams, where no other exam of the
+    team has the same number.
+    """
+    ids, of_team = [row.id for row in studies], studies[0].team_id
+    found: list[HospitalOrder | HospitalReport] = []
+    for key in sorted({row.accession_key for row in studies if row.accession_key is not None}):
+        others = select(Study.id).where(
+            Study.team_id == of_team, Study.accession_key == key, Study.id.not_in(ids)
+        )
+        if session.scalar(others.limit(1)) is not None:
+            continue
+        fresh = {"populate_existing": True}
+        orders = select(HospitalOrder).where(
+            HospitalOrder.team_id == of_team, HospitalOrder.accession_key == key
+        )
+        reports = select(HospitalReport).where(
+            HospitalReport.team_id == of_team, HospitalReport.accession_key == key
+        )
+        found += session.scalars(orders, execution_options=fresh)
+        found += session.scalars(reports.order_by(HospitalReport.id), execution_options=fresh)
+    return found
 
 
 def statement(

@@ -219,6 +219,8 @@ def _destroy(
     )
     for kept in gone.quarantined:
         session.delete(kept)
+    for stated_outside in gone.hospital:
+        session.delete(stated_outside)
     critical_findings.end_for_purge(session, gone.study_ids, now)
     audit.append(
         session,

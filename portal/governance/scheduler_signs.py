@@ -1,23 +1,25 @@
-"""Signs of life of the scheduler's loops and of DICOM's listener and sender: when each last did its
-work, for all who ask.
+"""Signs of life of the scheduler's loops, of DICOM's listener and sender, and of HL7's listener:
+when each last did its work, for all who ask.
 
 By the database's clock, so that neither this machine's clock nor another portal's matters. A
 process that is there and does nothing gives none.
 """
 
 from typing import Final
+from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from portal.database import DatabaseTime, insert_if_new, rows_changed
-from portal.models import DicomDestination, DicomNode, SchedulerSign
+from portal.models import DicomDestination, DicomNode, Hl7Node, SchedulerSign
 
 SWEEP: Final = "sweep"
 LINK: Final = "link"
 LOOPS: Final = (SWEEP, LINK)
 DICOM: Final = "dicom"
 DICOM_SENDER: Final = "dicom_sender"
+HL7: Final = "hl7"
 # The sweep comes every 5 seconds, the link's sign every 10: who missed several does not work.
 OLD_SECONDS: Final = 60.0
 
@@ -41,14 +43,33 @@ def silent(session: Session) -> tuple[str, ...]:
 def dicom_is_silent(session: Session) -> bool:
     """Whether DICOM nodes may send, and no listener has given a sign for a minute, or ever."""
     sending = select(DicomNode.id).where(DicomNode.sends, DicomNode.disabled_at.is_(None)).limit(1)
-    is_silent = session.scalar(sending) is not None and DICOM not in _fresh(session)
+    return _is_silent(session, sending, DICOM)
+
+
+def hl7_is_silent(session: Session) -> bool:
+    """The same of HL7."""
+    sending = select(Hl7Node.id).where(Hl7Node.disabled_at.is_(None)).limit(1)
+    return _is_silent(session, sending, HL7)
+
+
+def _is_silent(session: Session, sending: Select[UUID], listener: str) -> bool:
+    is_silent = session.scalar(sending) is not None and listener not in _fresh(session)
     session.commit()
     return is_silent
 
 
 def dicom_works(session: Session) -> bool:
     """Whether a listener has given a sign within the last minute."""
-    works = DICOM in _fresh(session)
+    return _works(session, DICOM)
+
+
+def hl7_works(session: Session) -> bool:
+    """The same of HL7."""
+    return _works(session, HL7)
+
+
+def _works(session: Session, listener: str) -> bool:
+    works = listener in _fresh(session)
     session.commit()
     return works
 

@@ -27,6 +27,15 @@ from portal.models.governance import (
 from portal.models.jobs import Job, MissingModel, Worker, WorkerToken
 from portal.models.network.arrivals import Arrival, ArrivalRule, ArrivalRulesVersion
 from portal.models.network.dicom import DicomNode, DicomObject, DicomRefusal
+from portal.models.network.hl7 import (
+    Hl7Merge,
+    Hl7Message,
+    Hl7Node,
+    HospitalOrder,
+    HospitalReport,
+)
+from portal.models.network.links import ExamLinkKey
+from portal.models.network.quarantine import QuarantinedFile
 from portal.models.network.sends import (
     DicomDestination,
     DicomSend,
@@ -36,8 +45,6 @@ from portal.models.network.sends import (
     SendState,
     SentState,
 )
-from portal.models.network.links import ExamLinkKey
-from portal.models.network.quarantine import QuarantinedFile
 from portal.models.people import (
     ApiToken,
     BreakGlass,
@@ -93,6 +100,7 @@ from portal.models.vocabulary import (
     CriticalState,
     Finding,
     HoldReason,
+    HospitalReportState,
     InvitationPurpose,
     JobState,
     Language,
@@ -101,6 +109,7 @@ from portal.models.vocabulary import (
     ModelState,
     NotificationState,
     OperatingPoint,
+    OrderPriority,
     OverlayMode,
     OverlayShown,
     ProofMethod,
@@ -159,8 +168,14 @@ __all__ = [
     "DriftCheck",
     "ExamLinkKey",
     "Finding",
+    "Hl7Merge",
+    "Hl7Message",
+    "Hl7Node",
     "Hold",
     "HoldReason",
+    "HospitalOrder",
+    "HospitalReport",
+    "HospitalReportState",
     "Instance",
     "IntegrityCheck",
     "Invitation",
@@ -178,6 +193,7 @@ __all__ = [
     "Notification",
     "NotificationState",
     "OperatingPoint",
+    "OrderPriority",
     "Outline",
     "OutlineDraft",
     "OutlineMeasurement",

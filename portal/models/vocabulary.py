@@ -260,6 +260,21 @@ class MergeReason(StrEnum):
     OTHER = "other"
 
 
+class OrderPriority(StrEnum):
+    """How urgent an order is: HL7 table 0485, of which all others count as routine."""
+
+    STAT = "stat"
+    ASAP = "asap"
+    ROUTINE = "routine"
+
+
+class HospitalReportState(StrEnum):
+    """A report of the hospital's: the final one, or one that corrects it (HL7 table 0123)."""
+
+    FINAL = "final"
+    CORRECTED = "corrected"
+
+
 class HoldReason(StrEnum):
     """Why a study must not be purged, coded."""
 

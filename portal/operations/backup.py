@@ -21,7 +21,15 @@ from sqlalchemy import Connection, Engine, select, union_all
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.models import AuditHead, Blob, Instance, QuarantinedFile, Study
+from portal.models import (
+    AuditHead,
+    Blob,
+    HospitalOrder,
+    HospitalReport,
+    Instance,
+    QuarantinedFile,
+    Study,
+)
 from portal.operations.encrypted_stream import Sealer
 from portal.operations.table_dump import TABLES, TableDigest, lines
 from portal.vault import NotReadable, Vault
@@ -123,9 +131,9 @@ def _write(
 def _manifest(
     connection: Connection, engine: Engine, vault: Vault, now: datetime
 ) -> dict[str, Any]:
-    keys = connection.scalars(
-        select(Study.key_id).union(select(Instance.key_id), select(QuarantinedFile.key_id))
-    ).all()
+    tables = (Instance, QuarantinedFile, HospitalOrder, HospitalReport)
+    named = select(Study.key_id).union(*(select(table.key_id) for table in tables))
+    keys = connection.scalars(named).all()
     return {
         "made_at": now.isoformat(),
         "revision": database.revisions(engine)[0],

@@ -104,6 +104,7 @@ def _with_database(engine: Engine, vault: Vault | None, now: datetime) -> Iterat
             yield _guarded("files", session, partial(_sample, session, vault))
         yield _guarded("scheduler", session, partial(_scheduler, session))
         yield _guarded("dicom", session, partial(_dicom, session))
+        yield _guarded("hl7", session, partial(_hl7, session))
         yield _guarded("workers", session, partial(_workers, session))
         yield _guarded("clock", session, partial(_clock, session, now))
         yield _guarded("backup", session, partial(_backup, session, now))
@@ -234,6 +235,18 @@ def _dicom(session: Session) -> Check:
         return Check("dicom", "warning", text, advice)
     works = scheduler_signs.dicom_works(session)
     return Check("dicom", "ok", "the listener works" if works else "no node may send")
+
+
+def _hl7(session: Session) -> Check:
+    if scheduler_signs.hl7_is_silent(session):
+        text = "HL7 nodes may send, but no listener has reported for a minute, or ever"
+        advice = (
+            "Start `python -m portal hl7-listener` with PLEURA_HL7_PORT, or switch the nodes off. "
+            "Their systems keep what they can't send, and send it later."
+        )
+        return Check("hl7", "warning", text, advice)
+    works = scheduler_signs.hl7_works(session)
+    return Check("hl7", "ok", "the listener works" if works else "no node may send")
 
 
 def _workers(session: Session) -> Check:

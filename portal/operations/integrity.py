@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal import database
 from portal.governance import quarantine
@@ -24,6 +24,8 @@ from portal.models import (
     Addendum,
     Blob,
     BreakGlass,
+    HospitalOrder,
+    HospitalReport,
     Instance,
     Outline,
     OutlineDraft,
@@ -51,6 +53,8 @@ Row = TypeVar(
     Outline,
     BreakGlass,
     Blob,
+    HospitalOrder,
+    HospitalReport,
 )
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
@@ -216,6 +220,21 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
         except (NotReadable, ValueError):
             found.append(Finding("damaged", what, row_id, study_id))
 
+    if study is not None and study.accession_key is not None:
+        ordered = (HospitalOrder.team_id, HospitalOrder.accession_key)
+        for order in rows(HospitalOrder, *_of_study(study, *ordered)):
+            opens(
+                "hospital_orders.sealed_location",
+                order.id,
+                partial(sealed_fields.open_location, vault, order),
+            )
+        reported = (HospitalReport.team_id, HospitalReport.accession_key)
+        for stated in rows(HospitalReport, *_of_study(study, *reported)):
+            opens(
+                "hospital_reports.sealed_text",
+                stated.id,
+                partial(sealed_fields.open_hospital_report, vault, stated),
+            )
     if study is not None:
         open_patient = partial(sealed_fields.open_patient, vault, data_key, study)
         opens("studies.sealed_phi", study_id, open_patient)
@@ -285,6 +304,14 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
         if problem:
             found.append(Finding(problem, blob.kind.value, blob.id, study_id))
     return found
+
+
+def _of_study(
+    study: Study,
+    team_id: InstrumentedAttribute[UUID],
+    accession_key: InstrumentedAttribute[str],
+) -> tuple[ColumnElement[bool], ...]:
+    return team_id == study.team_id, accession_key == study.accession_key
 
 
 def _outline(vault: Vault, files: Mapping[UUID, Blob], outline: Outline) -> None:

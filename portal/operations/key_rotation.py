@@ -1,8 +1,8 @@
 """Moving everything that is wrapped by the key ring to the ring's newest key.
 
-Files are left alone: only the data keys of studies and pictures and the second factors' secrets are
-sealed anew, a batch at a time, so that the portal goes on meanwhile. Stopped half-way, it can be
-run again.
+Files are left alone: only the data keys of studies, pictures and the hospital's orders and reports
+and the second factors' secrets are sealed anew, a batch at a time, so that the portal goes on
+meanwhile. Stopped half-way, it can be run again.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.jobs.attempts import changed
-from portal.models import Instance, QuarantinedFile, Study, User
+from portal.models import HospitalOrder, HospitalReport, Instance, QuarantinedFile, Study, User
 from portal.operations.context import Failed
 from portal.vault import Dropped, NotReadable, Vault
 
 _BATCH: Final = 200
 # The number of PostgreSQL's advisory lock, in one database; it has no other meaning.
 _RING_LOCK: Final = 0x504C4B52
-_Keyed = TypeVar("_Keyed", Study, Instance, QuarantinedFile)
+_Keyed = TypeVar("_Keyed", Study, Instance, QuarantinedFile, HospitalOrder, HospitalReport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Rotated:
     unreadable_studies: tuple[UUID, ...] = ()
     unreadable_pictures: tuple[UUID, ...] = ()
     unreadable_people: tuple[UUID, ...] = ()
+    hospital: int = 0  # orders and reports
+    unreadable_hospital: tuple[UUID, ...] = ()
 
 
 def add_key(engine: Engine, vault: Vault, now: datetime) -> str:
@@ -64,6 +66,13 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
     pictures, unreadable_pictures = _rewrap_all(session, vault, Instance)
     more, closed_files = _rewrap_all(session, vault, QuarantinedFile)
     pictures, unreadable_pictures = pictures + more, unreadable_pictures + closed_files
+    hospital, unreadable_hospital = 0, list[UUID]()
+    for moved, unopened in (
+        _rewrap_all(session, vault, HospitalOrder),
+        _rewrap_all(session, vault, HospitalReport),
+    ):
+        hospital += moved
+        unreadable_hospital += unopened
     for user_id in session.scalars(select(User.id).order_by(User.id)).all():
         try:
             people += _reseal_factors(session, vault, user_id)
@@ -78,6 +87,8 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
         unreadable_studies=tuple(unreadable),
         unreadable_pictures=tuple(unreadable_pictures),
         unreadable_people=tuple(closed),
+        hospital=hospital,
+        unreadable_hospital=tuple(unreadable_hospital),
     )
     audit.append(
         session,
@@ -88,7 +99,10 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
             "studies": studies,
             "pictures": pictures,
             "people": people,
-            "unreadable": len(unreadable) + len(unreadable_pictures) + len(closed),
+            "hospital": hospital,
+            "unreadable": sum(
+                map(len, (unreadable, unreadable_pictures, unreadable_hospital, closed))
+            ),
         },
     )
     session.commit()
@@ -97,9 +111,8 @@ def rewrap(session: Session, vault: Vault, now: datetime) -> Rotated:
 
 def keys_in_use(session: Session, vault: Vault) -> set[str]:
     """The ids of the ring's keys without which something could not be opened."""
-    named = session.scalars(
-        select(Study.key_id).union(select(Instance.key_id), select(QuarantinedFile.key_id))
-    )
+    tables = (Instance, QuarantinedFile, HospitalOrder, HospitalReport)
+    named = session.scalars(select(Study.key_id).union(*(select(table.key_id) for table in tables)))
     found = {key for key in named if key is not None}
     for sealed, pending in session.execute(select(User.sealed_totp, User.sealed_totp_pending)):
         found |= {vault.totp_key_id(value) for value in (sealed, pending) if value is not None}

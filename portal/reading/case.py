@@ -110,7 +110,8 @@ def view_of(
     """
     rows = exams.pictures(session, [study.id])[study.id]
     chosen = _chosen(rows, asked, picture)
-    patient = sealed_fields.open_patient(vault, sealed_fields.key_of(vault, study), study)
+    phi = sealed_fields.open_phi(vault, sealed_fields.key_of(vault, study), study)
+    patient = Patient.of(phi)
     data_key = sealed_fields.instance_key_of(vault, chosen)
     facts = sealed_fields.open_stated_facts(vault, data_key, chosen)
     ai = ai_visibility.of_exam(session, actor, study)
@@ -118,7 +119,8 @@ def view_of(
     reads = ai_visibility.readings(session, [study.id])
     authors, hides = reads.authors(actor, study.id), reads.hides_findings(actor, study.id)
     state = reads.seen(actor, status.of_studies(session, [study.id], hidden)[study.id])
-    pictures = _pictures(session, vault, patient, rows, state.pictures, ai)
+    named = (patient, Patient.of_header(phi))
+    pictures = _pictures(session, vault, named, rows, state.pictures, ai)
     uploader = session.get_one(User, study.uploaded_by)
     reviews = [] if hides else _reviews(session, vault, study.id, rows, ai)
     ids = [row.id for row in rows]
@@ -254,7 +256,7 @@ def _chosen(rows: Sequence[Instance], asked: UUID, picture: UUID | None) -> Inst
 def _pictures(
     session: Session,
     vault: Vault,
-    patient: Patient,
+    named: Sequence[Patient],
     rows: Sequence[Instance],
     states: Iterable[PictureState],
     ai: Visibility,
@@ -283,16 +285,18 @@ def _pictures(
             state=by_id[row.id],
             prediction=_prediction(predictions.get(row.id), row),
             blobs=served_files.available(blobs[row.id]) - withheld,
-            names_another=_names_another(vault, patient, row),
+            names_another=_names_another(vault, named, row),
             arrival=rules.get(row.id),
         )
         for row in rows
     ]
 
 
-def _names_another(vault: Vault, patient: Patient, row: Instance) -> bool:
+def _names_another(vault: Vault, named: Sequence[Patient], row: Instance) -> bool:
+    """Whether a picture's header has neither the exam's patient nor the one before a correction."""
     data_key = sealed_fields.instance_key_of(vault, row)
-    return patient.is_another(sealed_fields.open_picture_patient(vault, data_key, row))
+    own = sealed_fields.open_picture_patient(vault, data_key, row)
+    return all(one.is_another(own) for one in named)
 
 
 def _prediction(row: Prediction | None, picture: Instance) -> PredictionView | None:

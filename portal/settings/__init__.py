@@ -233,8 +233,9 @@ class Settings(Variables):
             yield "PLEURA_OIDC_ROLES must name a group, or nobody could sign in."
         if self.only_local_flagged and self.sso is None:
             yield "PLEURA_LOCAL_SIGN_IN=flagged needs PLEURA_OIDC_ISSUER."
-        if self.dicom and (problem := self.dicom.problem()):
-            yield problem
+        for listener in (self.dicom, self.hl7):
+            if listener and (problem := listener.problem()):
+                yield problem
         key_ring = self.key_ring
         if self._command:
             try:

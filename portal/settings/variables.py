@@ -12,6 +12,7 @@ from portal.settings import allowed_hosts, secret_files
 from portal.settings.bucket import Bucket
 from portal.settings.declaration import MODEL, Names, OptionalPath, WholeNumber, YesOrNo, variable
 from portal.settings.dicom import Dicom
+from portal.settings.network.hl7 import Hl7
 from portal.settings.notifications import Smtp, Webhook
 from portal.settings.single_sign_on import SingleSignOn
 from worker.contract.clock import JOB_SECONDS, JOB_SECONDS_MAX, JOB_SECONDS_MIN, JobClock
@@ -316,6 +317,7 @@ class Variables(JobClock, BaseSettings):
     smtp: Smtp | None = None
     webhook: Webhook | None = None
     dicom: Dicom | None = None
+    hl7: Hl7 | None = None
     dicom_free_mb: WholeNumber = variable(
         "PLEURA_DICOM_FREE_MB",
         1024,

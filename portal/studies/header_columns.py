@@ -27,8 +27,7 @@ def describe_study(
     study.patient_id_key = _searched(vault, "patient_id", keys)
     study.patient_key = None
     if keys.get("patient_id"):
-        known_by = json.dumps([keys.get("issuer", ""), keys["patient_id"]])
-        study.patient_key = vault.lookup("patient", known_by)
+        study.patient_key = patient_key(vault, keys.get("issuer", ""), keys["patient_id"])
     study.accession_key = _searched(vault, "accession", keys)
     study.acquired = None if acquired is None else vault.acquired(acquired)
     study.sex, study.age_band = Sex.of(phi.get("sex")), age_band(phi)
@@ -44,15 +43,27 @@ def describe_picture(
     instance.acquired = None if acquired is None else vault.acquired(acquired)
 
 
+def patient_key(vault: Vault, issuer: str, patient_id: str) -> str:
+    """The digest of who issued a patient ID and the ID together, for `studies.patient_key`."""
+    return vault.lookup("patient", json.dumps([issuer, patient_id]))
+
+
+def number_key(vault: Vault, name: str, number: str) -> str:
+    """The digest that the search looks for, the same for all spellings of one number; `name`:
+    `patient_id` or `accession`.
+    """
+    return vault.lookup(name, folded(number))
+
+
 def folded(number: str) -> str:
     """A patient ID or accession number as the search compares it: no case, no blanks around it."""
     return number.strip().casefold()
 
 
 def _searched(vault: Vault, name: str, keys: dict[str, str]) -> str | None:
-    """The digest that the search looks for, the same for all spellings of one number."""
-    value = folded(keys.get(name, ""))
-    return vault.lookup(name, value) if value else None
+    """The same of one of a header's keys; None where the header has none."""
+    value = keys.get(name, "")
+    return number_key(vault, name, value) if folded(value) else None
 
 
 def keyed(vault: Vault, name: str, keys: dict[str, str]) -> str | None:

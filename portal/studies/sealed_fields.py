@@ -12,6 +12,8 @@ from portal.models import (
     BreakGlass,
     Communication,
     DicomSentObject,
+    HospitalOrder,
+    HospitalReport,
     Instance,
     OutlineDraft,
     Review,
@@ -23,6 +25,8 @@ from portal.vault import NotReadable, Vault
 from worker.contract import facts as contract
 from xray_files import dates
 
+# Before the name of a corrected value: that of the header.
+HEADER: Final = "header_"
 # Where the rows and columns of a picture run in the patient, by how its side marker stands.
 _ROWS_RUN: Final = {"usual": ["L", "F"], "mirrored": ["R", "F"]}
 
@@ -44,11 +48,19 @@ class Patient:
     # Which of them the sender typed, as names with commas between; and how the side marker stands.
     typed: str = ""
     side_marker: str = ""
+    # The day on which a message of the hospital's changed them; empty: they are the header's.
+    corrected: str = ""
 
     @classmethod
     def of(cls, phi: dict[str, str]) -> "Patient":
         """The fields that pages show, out of everything that was sealed."""
         return cls(**{f.name: phi[f.name] for f in fields(cls) if f.name in phi})
+
+    @classmethod
+    def of_header(cls, phi: dict[str, str]) -> "Patient":
+        """The same as the header had them, before a message of the hospital's changed them."""
+        named = {f.name: phi.get(f"{HEADER}{f.name}", phi.get(f.name, "")) for f in fields(cls)}
+        return cls(**named | {"corrected": ""})
 
     def is_another(self, other: "Patient") -> bool:
         """Whether two headers name different people; what one leaves out is no difference."""
@@ -80,6 +92,15 @@ def instance_key_of(vault: Vault, instance: Instance) -> bytes:
     return vault.data_key(instance.study_id, instance.wrapped_key, instance.key_id, instance.id)
 
 
+def open_picture_phi(vault: Vault, data_key: bytes, instance: Instance) -> dict[str, str]:
+    """Everything that was sealed of a picture's header."""
+    if instance.sealed_phi is None:
+        raise NotReadable("the study was purged")
+    aad = f"instances:{instance.id}:phi"
+    phi: dict[str, str] = json.loads(vault.open_(data_key, aad, instance.sealed_phi))
+    return phi
+
+
 def seal_phi(vault: Vault, data_key: bytes, study_id: UUID, phi: dict[str, str]) -> bytes:
     """The patient's data, for `studies.sealed_phi`."""
     return vault.seal(data_key, f"studies:{study_id}:phi", json.dumps(phi).encode())
@@ -109,20 +130,14 @@ def seal_picture_phi(
 
 def open_picture_patient(vault: Vault, data_key: bytes, instance: Instance) -> Patient:
     """The patient's data as the picture's own header has them."""
-    if instance.sealed_phi is None:
-        raise NotReadable("the study was purged")
-    aad = f"instances:{instance.id}:phi"
-    return Patient.of(json.loads(vault.open_(data_key, aad, instance.sealed_phi)))
+    return Patient.of(open_picture_phi(vault, data_key, instance))
 
 
 def open_picture_uids(
     vault: Vault, data_key: bytes, instance: Instance
 ) -> tuple[str, str, str] | None:
     """The UIDs of study, series and picture in its own header; None where one is missing."""
-    if instance.sealed_phi is None:
-        raise NotReadable("the study was purged")
-    aad = f"instances:{instance.id}:phi"
-    phi: dict[str, str] = json.loads(vault.open_(data_key, aad, instance.sealed_phi))
+    phi = open_picture_phi(vault, data_key, instance)
     study, series, sop = (phi.get(f"{name}_uid", "") for name in ("study", "series", "sop"))
     return (study, series, sop) if study and series and sop else None
 
@@ -307,3 +322,27 @@ def seal_explanation(vault: Vault, data_key: bytes, grant_id: UUID, words: str) 
 def open_explanation(vault: Vault, data_key: bytes, grant: BreakGlass) -> str:
     """The explanation of an emergency access."""
     return vault.open_(data_key, f"break_glass:{grant.id}:words", grant.sealed_words).decode()
+
+
+def seal_location(vault: Vault, data_key: bytes, order_id: UUID, location: str) -> bytes:
+    """Where the patient of an order is, for `hospital_orders.sealed_location`."""
+    return vault.seal(data_key, f"hospital_orders:{order_id}:location", location.encode())
+
+
+def open_location(vault: Vault, order: HospitalOrder) -> str:
+    """Where the patient of an order is; NotReadable where its key is another's or destroyed."""
+    data_key = vault.data_key(order.id, order.wrapped_key, order.key_id)
+    aad = f"hospital_orders:{order.id}:location"
+    return vault.open_(data_key, aad, order.sealed_location).decode()
+
+
+def seal_hospital_report(vault: Vault, data_key: bytes, report_id: UUID, text: str) -> bytes:
+    """The text of a report of the hospital's, for `hospital_reports.sealed_text`."""
+    return vault.seal(data_key, f"hospital_reports:{report_id}:text", text.encode())
+
+
+def open_hospital_report(vault: Vault, report: HospitalReport) -> str:
+    """The text of a report of the hospital's; NotReadable as for an order."""
+    data_key = vault.data_key(report.id, report.wrapped_key, report.key_id)
+    aad = f"hospital_reports:{report.id}:text"
+    return vault.open_(data_key, aad, report.sealed_text).decode()

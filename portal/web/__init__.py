@@ -50,6 +50,7 @@ _PAGES = (
     "admin.dicom_nodes",
     "admin.incoming.quarantine",
     "admin.incoming.exam_links",
+    "admin.network.hl7_nodes",
     "admin.sentences",
     "admin.ai_models",
     "admin.performance",

@@ -59,6 +59,7 @@ def scenes(world: World) -> Iterator[Scene]:
             "blind",
             "more",
             "node",
+            "hl7_node",
         ):
             ready = _nothing if name in without_picture else _loaded
             yield Scene(f"case-{name}", f"/studies/{study}", Role.READER, ready)
@@ -297,6 +298,8 @@ def _admin(world: World) -> Iterator[Scene]:
 
     path = f"/admin/dicom?change={world.more['node']}"
     yield Scene("admin-dicom-change", path, Role.ADMIN)
+    path = f"/admin/hl7?change={world.more['hl7_node']}"
+    yield Scene("admin-hl7-change", path, Role.ADMIN)
     yield Scene("admin-performance-readers", "/admin/performance", Role.ADMIN, readers_alone)
 
 

@@ -52,6 +52,7 @@ PAGES = [
     ("/admin/teams/{team}/exam-links", Role.ADMIN),
     ("/open", None),
     ("/open/exam", None),
+    ("/admin/hl7", Role.ADMIN),
     ("/admin/teams/{team}", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/admin/performance", Role.ADMIN),

@@ -36,6 +36,7 @@ from portal.teams.rules import changes
 from portal.teams.rules.conditions import Conditions, Rule
 from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
+from tests.browser.informing import hospital
 from tests.support.browser_portal import BrowserPortal
 from tests.support.drift.predictions import add_checks
 from tests.support.jobs import Jobs
@@ -172,6 +173,8 @@ def _people(world: World) -> None:
     _hide_the_ai(world)
     _read_twice(world)
     _nodes(world)
+    world.more["hl7_node"] = hospital.add_nodes(site)
+    world.more["hospital"] = hospital.add_case(site)
     _count(world)
     client = sign_in(site.app, people["outsider"])
     form = {"reason": "emergency", "explanation": "Called by the ward, their reader is away."}

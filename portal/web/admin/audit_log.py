@@ -27,7 +27,7 @@ blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
 _PER_PAGE = 100
 _LONGEST = 200
-_EVENT = re.compile("[a-z_]{1,64}")
+_EVENT = re.compile("[a-z0-9_]{1,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
 

@@ -58,6 +58,12 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "glass_ended": lazy("glass ended"),
         "glass_refused": lazy("glass refused"),
         "history_read": lazy("history read"),
+        "hl7_message_taken": lazy("HL7 message taken"),
+        "hl7_node_added": lazy("HL7 node added"),
+        "hl7_node_changed": lazy("HL7 node changed"),
+        "hl7_node_switched_off": lazy("HL7 node switched off"),
+        "hl7_node_switched_on": lazy("HL7 node switched on"),
+        "hl7_refused": lazy("HL7 refused"),
         "hold_lifted": lazy("hold lifted"),
         "hold_set": lazy("hold set"),
         "invitation_withdrawn": lazy("invitation withdrawn"),
@@ -91,6 +97,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "password_changed": lazy("password changed"),
         "password_refused": lazy("password refused"),
         "patient_access_given": lazy("patient access given"),
+        "patient_data_corrected": lazy("patient data corrected"),
         "patient_opened": lazy("patient opened"),
         "patients_merged": lazy("patients merged"),
         "person_disabled": lazy("person disabled"),
@@ -153,6 +160,7 @@ VIA: Final[Mapping[str, str]] = MappingProxyType(
         "dicom": lazy("dicom"),
         "dicom_out": lazy("dicom, outgoing"),
         "release": lazy("release"),
+        "hl7": lazy("hl7"),
         "system": lazy("system"),
     }
 )

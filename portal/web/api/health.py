@@ -13,7 +13,7 @@ from portal.web.security import guard
 
 _CHECKS: Final = (
     *("database", "schema", "redis", "clock", "scheduler"),
-    *("dicom", "dicom_sender", "jobs", "integrity"),
+    *("dicom", "dicom_sender", "hl7", "jobs", "integrity"),
 )
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
@@ -31,8 +31,8 @@ def ready() -> Response:
     """Database and schema must be there. Without Redis work goes on, slower: `degraded`.
 
     So it is where the scheduler is `silent`, which does not sweep or link the log for a minute or
-    has never run; where DICOM nodes may send, or get objects, and the listener or the sender is
-    `silent` likewise; where jobs are
+    has never run; where DICOM nodes may send, or get objects, or HL7 nodes may send, and the
+    listener or the sender is `silent` likewise; where jobs are
     `stalled`: they wait although a worker could take them, or `waiting_for_model`: for a worker
     that has the model, which none has; where the last check of stored data is `old` or has found
     something `damaged`, or can find nothing, as PostgreSQL keeps no checksums of its pages
@@ -63,6 +63,8 @@ def _look_into(checks: dict[str, str]) -> None:
             checks["dicom"] = "silent"
         if scheduler_signs.sender_is_silent(db_session()):
             checks["dicom_sender"] = "silent"
+        if scheduler_signs.hl7_is_silent(db_session()):
+            checks["hl7"] = "silent"
         checks["clock"] = clock.look(db_session(), guard.now()).state
         checked = integrity_state.last(db_session())
         if checked is not None and (checked.problems or checks["clock"] == "ok"):

@@ -19,12 +19,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.errors import Conflict, Invalid
+from portal.hl7 import case_view as hospital_case
 from portal.jobs import analysis, sweeper
 from portal.languages import _
-from portal.models import BlobKind
+from portal.models import AiShown, BlobKind
 from portal.reading import reviews, signing, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
-from portal.reading.case_records import ReviewView
+from portal.reading.case_records import ReviewView, StudyView
 from portal.reading.second_reads import waiting
 from portal.reading.signatures.seen import open_signed
 from portal.reading.viewing import drafts, screen_checks
@@ -35,7 +36,8 @@ from portal.studies.status import StudyState
 from portal.studies.worklist_filters import SECOND_READ
 from portal.web.clinic.informing import critical
 from portal.web.present import case_view, list_filters, review_view, sign_view
-from portal.web.present.informing import critical_view
+from portal.web.present.informing import critical_view, hospital_view
+from portal.web.present.informing.hospital_view import HospitalPanel
 from portal.web.present.reports import lines as report_lines
 from portal.web.security import guard, screen_cookie
 from portal.web.security.errors import Problem, wants_problem
@@ -75,7 +77,27 @@ def case(study_id: UUID) -> str:
         screen=screen,
         reports=_reports(study_id),
         critical=critical.panel_of(view.study_id),
+        hospital=_hospital(view),
     )
+
+
+def _hospital(view: StudyView) -> HospitalPanel | None:
+    """What the hospital's systems have stated of the case; a report not before the reader's own
+    finding, where the team has chosen that for what others found.
+    """
+    is_first = (
+        view.ai.policy is AiShown.AFTER_VERDICT
+        and not view.ai.is_visible
+        and guard.actor().may(Permission.REVIEW_WRITE)
+    )
+    found = hospital_case.of_case(
+        db_session(),
+        guard.services().vault,
+        guard.actor(),
+        view.study_id,
+        hides_findings=view.hides_findings or is_first,
+    )
+    return hospital_view.panel(found)
 
 
 def _reports(study_id: UUID) -> report_lines.ReportPanel | None:
@@ -100,7 +122,13 @@ def _as_signed(study_id: UUID) -> str:
     page = case_view.case_page(view, looker, looks, drafts.Draft(drawn), signature)
     place = list_filters.of_request().place
     return render_template(
-        "case/case.html", case=page, place=place, actor=looker, reports=None, critical=None
+        "case/case.html",
+        case=page,
+        place=place,
+        actor=looker,
+        reports=None,
+        critical=None,
+        hospital=None,
     )
 
 

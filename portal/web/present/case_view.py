@@ -99,6 +99,7 @@ class CasePage:
     birth_date: str
     patient_id: str
     typed: str  # what of these the sender typed
+    corrected: str  # when a message of the hospital's changed them
     exam: str
     accession: str
     view: str
@@ -183,6 +184,9 @@ def case_page(
         birth_date=header_day_text(view.patient.birth_date),
         patient_id=view.patient.patient_id,
         typed=wording.typed(view.patient.typed, view.patient.side_marker),
+        corrected=_("corrected %(date)s", date=header_day_text(view.patient.corrected))
+        if view.patient.corrected
+        else "",
         exam=f"{header_day_text(view.patient.study_date)} {view.patient.study_time}".strip(),
         accession=view.patient.accession,
         view=facts.get("view") or "",

@@ -17,6 +17,7 @@ from portal.models import (
     Blob,
     BlobKind,
     BreakGlass,
+    HospitalReport,
     Instance,
     PurgeReason,
     Review,
@@ -29,6 +30,8 @@ from portal.reading import reviews
 from tests.portal.vault.test_vault import files
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.hl7 import messages as made
+from tests.support.hl7.listening import add_node, give
 from tests.support.hostile_files.damage import flipped
 from tests.support.queries.damaged_pages import overwrite_pages
 
@@ -259,3 +262,18 @@ def test_rotation_and_purges_meanwhile_are_no_findings(clinic: Clinic) -> None:
         stop.set()
         thread.join()
     assert inspect(clinic).studies == len(others)
+
+
+def test_orders_and_reports_of_the_hospital_are_opened(clinic: Clinic) -> None:
+    add_node(clinic)
+    clinic.submit()
+    give(clinic.core, made.orm(), made.oru())
+    assert inspect(clinic).findings == []
+    with clinic.session as session:
+        row = session.scalars(select(HospitalReport)).one()
+        row.sealed_text = row.sealed_text[:-1] + bytes([row.sealed_text[-1] ^ 1])
+        session.commit()
+    found = inspect(clinic).findings
+    assert [(one.problem, one.what) for one in found] == [
+        ("damaged", "hospital_reports.sealed_text")
+    ]

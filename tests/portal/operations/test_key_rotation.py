@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from portal.audit import verification
-from portal.models import Instance, Study, User
+from portal.hl7 import case_view
+from portal.models import HospitalOrder, Instance, Study, User
 from portal.operations import key_rotation
 from portal.operations.context import Failed
 from portal.reading import case
@@ -18,6 +19,8 @@ from portal.settings import Settings
 from portal.vault import Vault
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, make_settings
+from tests.support.hl7 import messages as made
+from tests.support.hl7.listening import add_node, give
 from tests.support.wait import only_on_postgresql
 
 
@@ -164,3 +167,34 @@ def test_a_key_under_which_an_upload_is_coming_in_is_not_dropped(clinic: Clinic)
     assert (dropped.gone, dropped.waiting) == ([], [wrapped.key_id])
     fresh = Vault(clinic.core.settings)
     assert fresh.data_key(study, wrapped.wrapped, wrapped.key_id) == data_key
+
+
+def test_orders_and_reports_of_the_hospital_move_with_their_keys(clinic: Clinic) -> None:
+    add_node(clinic)
+    study_id = clinic.submit().study_id
+    assert [ack.code for ack in give(clinic.core, made.orm(), made.oru("Text."))] == ["AA", "AA"]
+    new = clinic.vault.add_key(NOW)
+    with clinic.session as session:
+        done = key_rotation.rewrap(session, clinic.vault, NOW)
+        assert (done.hospital, done.unreadable_hospital) == (2, ())
+        later = after(hours=2)
+        dropped = clinic.vault.drop_keys(key_rotation.keys_in_use(session, clinic.vault), later)
+        assert (clinic.vault.key_ids, len(dropped.gone)) == ({new}, 1)
+        found = case_view.of_case(
+            session, clinic.vault, clinic.mate, study_id, hides_findings=False
+        )
+    assert found.order is not None
+    assert [report.text for report in found.reports] == ["Text."]
+
+
+def test_an_order_that_does_not_open_is_named(clinic: Clinic) -> None:
+    add_node(clinic)
+    give(clinic.core, made.orm())
+    with clinic.session as session:
+        row = session.scalars(select(HospitalOrder)).one()
+        row.wrapped_key = b"x" * 60
+        session.commit()
+        clinic.vault.add_key(NOW)
+        done = key_rotation.rewrap(session, clinic.vault, NOW)
+        assert done.unreadable_hospital == (row.id,)
+        assert row.key_id in key_rotation.keys_in_use(session, clinic.vault)

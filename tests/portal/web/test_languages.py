@@ -38,6 +38,7 @@ DONE: list[tuple[str, Role | None]] = [
     ("/admin/teams/{team}/rules", Role.ADMIN),
     ("/admin/notifications", Role.ADMIN),
     ("/admin/dicom", Role.ADMIN),
+    ("/admin/hl7", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/admin/performance", Role.ADMIN),
     ("/admin/models", Role.ADMIN),

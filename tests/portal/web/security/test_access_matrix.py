@@ -20,6 +20,7 @@ from werkzeug.test import TestResponse
 from portal.accounts import api_tokens, break_glass, invitations, sessions
 from portal.ai_models import registry
 from portal.dicom_network import nodes
+from portal.hl7 import nodes as hl7_nodes
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, JobKind, Role, Team, User, db
 from tests.portal.web.security.test_rules import is_refused
@@ -108,6 +109,9 @@ ALLOWED: dict[str, Rights] = {
     "exam_links.end": NOBODY,  # there is none; admin/incoming/test_exam_links.py has one
     "quarantine.release": NOBODY,  # there is none; admin/incoming/test_quarantine.py has one
     "quarantine.discard": NOBODY,
+    "hl7.change": {A: {OTHER}},  # without an application: 422
+    "hl7.switch_off": {A: {OTHER}},
+    "hl7.switch_on": {A: {OTHER}},
     "notifications.retry": NOBODY,  # there is none; exchange/test_outbox.py has one
     "sentences.page": {A: {TEAM, OTHER}},
     "sentences.change": {A: {TEAM, OTHER}},
@@ -242,8 +246,11 @@ def _belongings(hospital: Hospital, holders: dict[str, Person]) -> None:
         team = session.query(Team).first()
         stated = nodes.Described("n", "NODE", team.id, networks="10.0.0.1")
         node = nodes.add(session, None, stated, now)
+        sends = hl7_nodes.Described("s", "RIS", "HOSP", team.id, networks="10.0.0.1")
+        sender = hl7_nodes.add(session, None, sends, now)
         for role in Role:  # of nobody
             hospital.ids["node_id", role, OTHER] = node.id
+            hospital.ids["hl7_node_id", role, OTHER] = sender.id
             hospital.ids["model_id", role, OTHER] = model.id
             hospital.ids["worker_token_id", role, OTHER] = worker_token.id
     for role in Role:

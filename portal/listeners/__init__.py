@@ -1,0 +1,1 @@
+"""What the listeners of DICOM and HL7 share: how a sender is known, and TLS of a listening port."""

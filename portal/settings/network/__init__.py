@@ -1,0 +1,1 @@
+"""Settings of listeners for other systems."""

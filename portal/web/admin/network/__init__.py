@@ -1,0 +1,1 @@
+"""Pages about systems that exchange data with the portal."""

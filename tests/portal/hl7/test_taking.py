@@ -1,0 +1,182 @@
+"""What becomes of a message: AA after the commit, AE, AR, and the same message again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+
+from portal.hl7 import admission, taking
+from portal.hl7.admission import Caller
+from portal.models import AuditEvent, Hl7Message, HospitalOrder, Study
+from portal.services import Services
+from tests.support.clinic import Clinic
+from tests.support.core import Clock
+from tests.support.hl7 import messages as made
+from tests.support.hl7.listening import Ack, add_node, settings_of
+
+
+@pytest.fixture
+def take(clinic: Clinic) -> Callable[..., Ack]:
+    """Give a message to the part behind the socket."""
+    settings = settings_of(clinic)
+    services = Services.open(settings, Clock())
+    refusals = admission.Refusals()
+
+    def give(raw: bytes, address: str = "127.0.0.1") -> Ack:
+        caller = Caller(address)
+        answer = taking.take(services, clinic.core.sessions, settings.hl7, refusals, caller, raw)
+        return Ack(answer)
+
+    return give
+
+
+def count(clinic: Clinic, table: Any) -> int:
+    with clinic.session as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def events(clinic: Clinic, event: str) -> list[AuditEvent]:
+    with clinic.session as session:
+        rows = select(AuditEvent).where(AuditEvent.event == event).order_by(AuditEvent.seq)
+        return list(session.scalars(rows))
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "reason", "error"),
+    [
+        (made.adt(application="NOBODY"), "AR", "unknown sender", "MSH^1^3|204^"),
+        (made.adt(facility="OTHER"), "AR", "unknown sender", "MSH^1^3|204^"),
+        (made.adt(version="2.2"), "AR", "version", "MSH^1^12|203^"),
+        (made.adt(version="3"), "AR", "version", "MSH^1^12|203^"),
+        (made.adt(processing="T"), "AR", "processing id", "MSH^1^11|202^"),
+        (made.adt("A01"), "AR", "event", "MSH^1^9|201^"),
+        (made.message(made.header("SIU^S12")), "AR", "type", "MSH^1^9|200^"),
+        (made.message(made.header("")), "AR", "type", "MSH^1^9|200^"),
+        (made.adt(patient="PID|1||||A^B"), "AE", "no patient id", "PID^1^3|101^"),
+        (made.adt(patient=made.pid(born="1963-XX")), "AE", "bad birth date", "PID^1^7|102^"),
+        (made.adt("A40"), "AE", "no patient id", "MRG^1^1|101^"),
+        (made.merged("P-1", "P-1"), "AE", "same patient", "MRG^1^1|207^"),
+        (made.orm(accession=""), "AE", "no accession", "OBR^1^18|101^"),
+        (made.message(made.header("ORM^O01"), made.pid()), "AE", "no order", "OBR^1^1|100^"),
+        (made.oru(state="P"), "AE", "not final", "OBR^1^25|103^"),
+        (made.oru(kind="ED"), "AE", "no text", "OBX^1^5|101^"),
+        (made.adt(charset="UNICODE"), "AE", "charset unknown", "MSH^1^18|103^"),
+        (made.adt(patient=made.pid("MÜLLER")), "AE", "wrong charset", "MSH^1^18|102^"),
+    ],
+)
+def test_what_is_not_taken_has_its_answer(
+    clinic: Clinic, take: Callable[..., Ack], raw: bytes, code: str, reason: str, error: str
+) -> None:
+    add_node(clinic)
+    ack = take(raw)
+    assert (ack.code, ack.reason) == (code, reason)
+    assert error in ack.error
+    assert count(clinic, Hl7Message) == 0
+    (row,) = events(clinic, "hl7_refused")
+    assert row.detail == f'{{"count":1,"reason":"{reason.replace(" ", "_")}"}}'
+
+
+def test_an_answer_names_who_sent_what_and_repeats_the_control_id(
+    clinic: Clinic, take: Callable[..., Ack]
+) -> None:
+    add_node(clinic)
+    ack = take(made.adt(control="K-1"))
+    assert (ack.code, ack.control_id, ack.error) == ("AA", "K-1", "")
+    first = ack.raw.split(b"\r")[0].decode().split("|")
+    assert first[2:6] == ["PLEURA", "PLEURA", "RIS", "HOSP"]
+    assert (first[8], first[10], first[11]) == ("ACK^A08^ACK", "P", "2.5.1")
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8"])
+def test_the_other_end_reads_answers_of_every_version(
+    clinic: Clinic, take: Callable[..., Ack], version: str
+) -> None:
+    add_node(clinic)
+    assert take(made.adt(version=version)).code == "AA"
+    refused = take(made.adt(version=version, patient="PID|1"))
+    assert refused.code == "AE"
+    assert "101" in refused.error
+
+
+def test_the_same_message_again_is_answered_and_not_applied_again(
+    clinic: Clinic, take: Callable[..., Ack]
+) -> None:
+    add_node(clinic)
+    clinic.submit()
+    for at in ("20260304090000", "20260304090100"):  # its time may be that of the second try
+        ack = take(made.adt(control="K1", at=at, patient=made.pid("OTHER^NAME")))
+        assert (ack.code, ack.control_id) == ("AA", "K1")
+    assert len(events(clinic, "patient_data_corrected")) == 1
+    assert count(clinic, Hl7Message) == 1
+
+
+def test_a_control_id_of_another_message_is_an_error_and_no_duplicate(
+    clinic: Clinic, take: Callable[..., Ack]
+) -> None:
+    add_node(clinic)
+    assert take(made.orm("S", control="K1")).code == "AA"
+    other = take(made.orm("R", control="K1"))
+    assert (other.code, other.reason) == ("AE", "control id used")
+    add_node(clinic, application="HIS")
+    assert take(made.orm("R", control="K1", application="HIS")).code == "AA"  # its own numbers
+
+
+def test_what_failed_is_tried_again_under_the_same_control_id(
+    clinic: Clinic, take: Callable[..., Ack]
+) -> None:
+    node = add_node(clinic, accession_field="OBR-2")
+    raw = made.message(made.header("ORM^O01", control="K1"), made.pid(), "ORC|NW", "OBR|1||F77|CXR")
+    assert take(raw).reason == "no accession"
+    with clinic.session as session:
+        session.execute(text("UPDATE hl7_nodes SET accession_field = 'OBR-3'"))
+        session.commit()
+    assert take(raw).code == "AA"
+    assert node.accession_field == "OBR-2"
+    assert count(clinic, HospitalOrder) == 1
+
+
+def test_an_address_a_switched_off_node_and_a_stranger_look_alike(
+    clinic: Clinic, take: Callable[..., Ack]
+) -> None:
+    add_node(clinic)
+    add_node(clinic, application="TLS", fingerprint="a" * 64)
+    errors = {
+        take(made.adt(control="1", application=name), address).error
+        for name, address in (
+            ("RIS", "10.0.0.1"),
+            ("TLS", "127.0.0.1"),
+            ("NOBODY", "127.0.0.1"),
+        )
+    }
+    with clinic.session as session:
+        session.execute(text("UPDATE hl7_nodes SET disabled_at = created"))
+        session.commit()
+    errors.add(take(made.adt(control="1")).error)
+    assert len(errors) == 1
+
+
+def test_where_the_database_fails_nothing_is_half_stored_and_the_sender_tries_again(
+    clinic: Clinic, take: Callable[..., Ack]
+) -> None:
+    add_node(clinic)
+    study_id = clinic.submit().study_id
+    with clinic.session as session:
+        before = session.get_one(Study, study_id).sealed_phi
+        session.execute(text("ALTER TABLE hl7_messages RENAME TO elsewhere"))
+        session.commit()
+    raw = made.adt(control="K1", patient=made.pid("OTHER^NAME"))
+    ack = take(raw)
+    assert (ack.code, "OTHER" in ack.raw.decode()) == ("AE", False)
+    with clinic.session as session:
+        session.execute(text("ALTER TABLE elsewhere RENAME TO hl7_messages"))
+        session.commit()
+        assert session.get_one(Study, study_id).sealed_phi == before
+    assert take(raw).code == "AA"
+
+
+def test_refusals_fill_no_log(clinic: Clinic, take: Callable[..., Ack]) -> None:
+    add_node(clinic)
+    for _ in range(20):
+        assert take(made.adt("A01")).code == "AR"
+    assert len(events(clinic, "hl7_refused")) == 1
