@@ -38,6 +38,7 @@ from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
 from tests.browser.informing import hospital
 from tests.support.browser_portal import BrowserPortal
+from tests.support.dicom.some_sends import add_some
 from tests.support.drift.predictions import add_checks
 from tests.support.jobs import Jobs
 from tests.support.people import Person
@@ -125,6 +126,8 @@ def _nodes(world: World) -> None:
             host="archive.radiology.example.org",
             port="11112",
             fingerprint="ab" * 32,
+            objects=("sr", "seg", "sc", "pdf"),
+            moments=("result", "signature"),
             **team,
         ),
         nodes.Described("Old room", "OLD_ROOM", networks="10.1.2.9", **team),
@@ -149,6 +152,7 @@ def _nodes(world: World) -> None:
                 now,
             )
         world.more["node"] = archive.id
+        add_some(session, archive.id, world.more["uncertain"], now)
 
 
 def _people(world: World) -> None:

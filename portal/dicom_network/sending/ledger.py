@@ -248,6 +248,6 @@ def _is_due() -> tuple[ColumnElement[bool], ...]:
         DicomSend.next_at <= DatabaseTime(),
         or_(DicomSend.claimed_until.is_(None), DicomSend.claimed_until <= DatabaseTime()),
         DicomNode.disabled_at.is_(None),
-        DicomNode.receives,
+        DicomNode.receives.is_(True),
         DicomNode.host.is_not(None),
     )
