@@ -232,6 +232,7 @@ def test_without_redis_the_portal_is_ready_but_degraded(client: FlaskClient) -> 
             "clock": "ok",
             "scheduler": "silent",  # none runs beside this test
             "dicom": "ok",
+            "hl7": "ok",
             "jobs": "ok",
             "integrity": "ok",
         },
