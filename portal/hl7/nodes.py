@@ -59,13 +59,8 @@ def nodes(session: Session, actor: Actor | None) -> list[Listed]:
         .join(Team, Team.id == Hl7Node.team_id)
         .order_by(Hl7Node.application, Hl7Node.facility)
     ).all()
-    last = dict(
-        session.execute(
-            select(Hl7Message.node_id, func.max(Hl7Message.created)).group_by(Hl7Message.node_id)
-        )
-        .tuples()
-        .all()
-    )
+    newest = select(Hl7Message.node_id, func.max(Hl7Message.created))
+    last = {row[0]: row[1] for row in session.execute(newest.group_by(Hl7Message.node_id))}
     session.commit()
     return [Listed(node, team, last.get(node.id)) for node, team in rows]
 

@@ -214,7 +214,7 @@ def is_current(
     """Whether the exam is still what a report of the AI result is about, for the same actor."""
     report = session.get_one(Report, report_id)
     view = case.view_of(session, vault, actor, study, study.id, now, with_others=False)
-    return view.ai.is_visible and requests.basis_of(view, with_ai=True) == report.basis
+    return view.ai.is_visible and _is_about_this(view, report)
 
 
 def _report(
@@ -242,15 +242,21 @@ def _checked(
             "no_ai_result",
             _("This report holds nothing of what the AI found: DICOM objects are about that."),
         )
-    # They are in English, whatever language the report is in and the team speaks by now.
-    same = (requests.basis_of(view, with_ai=True, language=language) for language in Language)
-    if report.basis not in same:
+    if not _is_about_this(view, report):
         session.commit()
         raise Conflict(
             "changed",
             _("The case has changed since. Make a new report, then its DICOM objects."),
         )
     return view
+
+
+def _is_about_this(view: StudyView, report: Report) -> bool:
+    """Whether a report is about the exam as it is. Its objects are in English, whatever language
+    the report is in and the team speaks by now.
+    """
+    same = (requests.basis_of(view, with_ai=True, language=language) for language in Language)
+    return report.basis in same
 
 
 def _can_be_referred_to(row: Instance) -> bool:

@@ -203,9 +203,14 @@ ITS_OWN_PROCESSES = {
     "formats/header_process.py",
     "formats/header_messages.py",
 }
-# The server sets an option of the connections that it accepts; the DICOM listener accepts, and
-# reads from what it has accepted. What it opens itself goes through the first.
-SERVES = {"server/connection.py", "dicom_network/association.py", "dicom_network/server.py"}
+# The server sets an option of the connections that it accepts; the listeners accept, and read from
+# what they have accepted. What they open themselves goes through the first.
+SERVES = {
+    "server/connection.py",
+    "dicom_network/association.py",
+    "dicom_network/server.py",
+    "hl7/listener.py",
+}
 # The single sign-on issuer (nothing but its origin: see test_single_sign_on), the vault's bucket,
 # and the syslog that the access log is anchored in.
 CALLS_ONE_ADDRESS = {"accounts/openid_connect.py", "vault/blob_store.py", "audit/anchors.py"}

@@ -13,7 +13,7 @@ from portal.services import Services
 from tests.support.clinic import Clinic
 from tests.support.core import Clock
 from tests.support.hl7 import messages as made
-from tests.support.hl7.listening import Ack, add_node, settings_of
+from tests.support.hl7.listening import CANARY, Ack, add_node, settings_of
 
 
 @pytest.fixture
@@ -180,3 +180,21 @@ def test_refusals_fill_no_log(clinic: Clinic, take: Callable[..., Ack]) -> None:
     for _ in range(20):
         assert take(made.adt("A01")).code == "AR"
     assert len(events(clinic, "hl7_refused")) == 1
+
+
+def test_an_error_that_nobody_expected_is_named_by_its_kind_alone(
+    clinic: Clinic,
+    take: Callable[..., Ack],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    add_node(clinic)
+
+    def fail(_context: Any, message: Any) -> Any:
+        raise ValueError(message.segment("PID").text(5))
+
+    monkeypatch.setitem(taking.APPLIED, ("ADT", "A08"), fail)
+    ack = take(made.adt(patient=made.pid(CANARY)))
+    assert (ack.code, ack.reason) == ("AE", "failed")
+    assert "ValueError" in caplog.text
+    assert CANARY not in caplog.text + ack.raw.decode()

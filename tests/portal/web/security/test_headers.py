@@ -233,6 +233,7 @@ def test_without_redis_the_portal_is_ready_but_degraded(client: FlaskClient) -> 
             "scheduler": "silent",  # none runs beside this test
             "dicom": "ok",
             "dicom_sender": "ok",
+            "hl7": "ok",
             "jobs": "ok",
             "integrity": "ok",
         },

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from portal.accounts import api_tokens, break_glass, invitations, people, sessions
 from portal.ai_models import registry
 from portal.dicom_network import nodes
+from portal.hl7 import nodes as hl7_nodes
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
 from portal.web.security import guard
@@ -101,6 +102,11 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "dicom.change": {"admin"},  # likewise
     "dicom.switch_off": {"admin"},
     "dicom.switch_on": {"admin"},
+    "hl7.page": {"admin"},
+    "hl7.add": {"admin"},  # what they send has no application: 422, none is added
+    "hl7.change": {"admin"},  # likewise
+    "hl7.switch_off": {"admin"},
+    "hl7.switch_on": {"admin"},
     "dicom.test": {"admin"},  # it has no host: nothing is called
     "dicom.send_again": set(),  # a send that is not there
     "sentences.page": {"admin"},
@@ -287,6 +293,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         team_id = person_of(made["owner"].id).team_id
         stated = nodes.Described("n", "NODE", team_id, networks="10.0.0.1")
         node = nodes.add(session, None, stated, clock())
+        sends = hl7_nodes.Described("s", "RIS", "HOSP", team_id, networks="10.0.0.1")
+        sender = hl7_nodes.add(session, None, sends, clock())
         common: dict[str, object] = {
             "model_id": model.id,
             "study_id": study_id,
@@ -307,6 +315,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "file_id": uuid4(),
             "key_id": uuid4(),
             "node_id": node.id,
+            "hl7_node_id": sender.id,
             "name": "language",
             **dict.fromkeys(("study_uid", "series_uid", "sop_uid"), "1.2.3"),
             "numbers": "1",
