@@ -224,7 +224,8 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
         # What the AI found may be seen from now on: the page shows it.
         "reveals": saved.ai.is_visible and row.ai_visible is False,
         "line": shown if saved.is_new else "",
-        "verdict": _verdict(row.study_id),
+        # Where a second read goes on, the page is seen again, as far as its reader may.
+        "verdict": "" if saved.second_reads else _verdict(row.study_id),
         "critical": critical.html_of(row.study_id),
         "review": row.id.hex,
         "drawn": [asdict(one) for one in saved.annotations.get(picture, ())] if picture else [],

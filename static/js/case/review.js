@@ -273,9 +273,11 @@ export class Review {
     this.saved(answer);
     document.getElementById("late-note").replaceChildren(); // it was read now
     document.getElementById("review-current").textContent = answer.label;
-    const verdict = document.getElementById("verdict-state");
-    verdict.innerHTML = answer.verdict;
-    refreshTimes(verdict);
+    if (answer.verdict) {
+      const verdict = document.getElementById("verdict-state");
+      verdict.innerHTML = answer.verdict;
+      refreshTimes(verdict);
+    }
     if (this.comment.value === sent.comment) this.comment.value = "";
     if (this.size.value === sent.size) this.size.value = answer.stated.size;
     if (this.reason.value === sent.reason) this.reason.value = answer.stated.reason;
