@@ -11,7 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.cli.nodes import team_of
-from portal.dicom_network import echo, listener, nodes, refusals
+from portal.dicom_network import listener, nodes, refusals
+from portal.dicom_network.outgoing import echo
 from portal.dicom_network.sending import overview, sender
 from portal.dicom_network.sending.preparation import Composes
 from portal.errors import Conflict, Invalid
@@ -229,6 +230,8 @@ def listen(_chosen: argparse.Namespace) -> int:
 def send(_chosen: argparse.Namespace) -> int:
     """Send to DICOM nodes what they are to get, until SIGTERM."""
     settings = Settings.from_env()
+    if settings.dicom is None:
+        raise Failed("Set PLEURA_DICOM_PORT, such as 11112: nodes report there what they stored.")
     with open_portal(settings, linking=False, statement_seconds=listener.STATEMENT_SECONDS) as (
         _session,
         _vault,

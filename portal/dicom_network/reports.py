@@ -17,7 +17,8 @@ from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context, build_role
 
-from portal.dicom_network import calling, classes
+from portal.dicom_network import classes
+from portal.dicom_network.outgoing import calling
 from portal.dicom_network.association import Incoming
 from portal.models import DicomNode
 from portal.settings import Settings

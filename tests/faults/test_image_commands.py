@@ -144,6 +144,7 @@ FINDING = {
     "check": "Production would refuse to start:\n",
     "dicom alive": "",
     "dicom-listener": "Set PLEURA_DICOM_PORT, such as 11112.",
+    "dicom-sender": "Set PLEURA_DICOM_PORT, such as 11112",
     "hl7 alive": "",
     "hl7-listener": "Set PLEURA_HL7_PORT, such as 2575.",
     "up --no-open": "Pleura can't start: its workers need cv2, ",

@@ -17,7 +17,8 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import PresentationContext, build_context
 
-from portal.dicom_network import association, calling, classes
+from portal.dicom_network import association, classes
+from portal.dicom_network.outgoing import calling
 from portal.exchange.outbound import NotAllowed
 from portal.models import DicomNode
 from portal.settings import Settings

@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal.access import Permission
 from portal.accounts import teams
-from portal.dicom_network import echo, nodes, refusals
+from portal.dicom_network import nodes, refusals
+from portal.dicom_network.outgoing import echo
 from portal.dicom_network.sending import choices, overview
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs

@@ -182,8 +182,8 @@ PROTECTIONS = (
         _DICOM,
         "the certificate of a DICOM node",
         edit(
-            "portal/dicom_network/admission.py",
-            "    return hashlib.sha256(shown).hexdigest() == found.fingerprint\n",
+            "portal/listeners/peers.py",
+            "    return hashlib.sha256(certificate).hexdigest() == fingerprint\n",
             "    return True\n",
         ),
         "portal/dicom_network/test_listener.py::"
@@ -204,8 +204,8 @@ PROTECTIONS = (
         _DICOM,
         "that our own objects are never analysed",
         edit(
-            "portal/dicom_network/arrivals.py",
-            "    if stated.made_here:\n",
+            "portal/dicom_network/storing.py",
+            "    if found.made_here:\n",
             "    if False:\n",
         ),
         "portal/dicom_network/test_filed_objects.py::"

@@ -15,7 +15,8 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
 from sqlalchemy import select
 
-from portal.dicom_network import classes, commitment, echo
+from portal.dicom_network import classes, commitment
+from portal.dicom_network.outgoing import echo
 from portal.models import AuditEvent, Blob, DicomNode
 from tests.support.clinic import Clinic
 from tests.support.dicom import sender

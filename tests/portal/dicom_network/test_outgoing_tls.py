@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 from pynetdicom.ae import ApplicationEntity
 
-from portal.dicom_network import classes, echo
+from portal.dicom_network import classes
+from portal.dicom_network.outgoing import echo
 from tests.portal.dicom_network.test_commitment import own_address
 from tests.support.clinic import Clinic
 from tests.support.dicom.certificates import Certificates, Pair, made

@@ -170,7 +170,7 @@ def test_the_clock_of_a_job_is_in_order(seconds: int) -> None:
 
 
 def test_every_variable_is_described() -> None:
-    modules = Path(str(settings_room.__file__)).parent.glob("*.py")
+    modules = Path(str(settings_room.__file__)).parent.rglob("*.py")
     source = "".join(module.read_text("utf-8") for module in modules)
     named = set(
         re.findall(r"\b(?:PLEURA_[A-Z_]*[A-Z]|DATABASE_URL|REDIS_URL|JOB_SECONDS)\b", source)

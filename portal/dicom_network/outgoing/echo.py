@@ -7,7 +7,8 @@ from pynetdicom.presentation import build_context
 from sqlalchemy.orm import Session
 
 from portal.access import Actor
-from portal.dicom_network import association, calling, classes, nodes
+from portal.dicom_network import association, classes, nodes
+from portal.dicom_network.outgoing import calling
 from portal.exchange.outbound import NotAllowed
 from portal.languages import lazy
 from portal.settings import Settings

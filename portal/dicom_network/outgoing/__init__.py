@@ -1,0 +1,1 @@
+"""Calls to nodes: how the portal associates with one, and the echo test."""
