@@ -292,6 +292,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "kind": "preview",
             "merge_id": uuid4(),
             "notification_id": uuid4(),
+            "send_id": uuid4(),
             "node_id": node.id,
             "name": "language",
             **dict.fromkeys(("study_uid", "series_uid", "sop_uid"), "1.2.3"),
