@@ -314,6 +314,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "notification_id": uuid4(),
             "file_id": uuid4(),
             "key_id": uuid4(),
+            "send_id": uuid4(),
             "node_id": node.id,
             "hl7_node_id": sender.id,
             "name": "language",
