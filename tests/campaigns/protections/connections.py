@@ -204,8 +204,8 @@ PROTECTIONS = (
         _DICOM,
         "that our own objects are never analysed",
         edit(
-            "portal/dicom_network/arrivals.py",
-            "    if stated.made_here:\n",
+            "portal/dicom_network/storing.py",
+            "    if found.made_here:\n",
             "    if False:\n",
         ),
         "portal/dicom_network/test_filed_objects.py::"
