@@ -18,8 +18,8 @@ from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context, build_role
 
 from portal.dicom_network import classes
-from portal.dicom_network.outgoing import calling
 from portal.dicom_network.association import Incoming
+from portal.dicom_network.outgoing import calling
 from portal.models import DicomNode
 from portal.settings import Settings
 from xray_files import kinds

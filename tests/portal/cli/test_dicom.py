@@ -110,7 +110,7 @@ def test_what_a_node_gets_is_given_by_command_and_the_sender_gives_a_sign(folder
     assert "No DICOM sender" in run(folder, "dicom", "alive", "--sender").stderr
     process = subprocess.Popen(
         [sys.executable, "-m", "portal", "dicom-sender"],
-        env=environment(folder),
+        env=environment(folder) | {"PLEURA_DICOM_PORT": "11112"},
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,

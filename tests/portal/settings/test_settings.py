@@ -173,7 +173,7 @@ def test_every_variable_is_described() -> None:
     modules = Path(str(settings_room.__file__)).parent.rglob("*.py")
     source = "".join(module.read_text("utf-8") for module in modules)
     named = set(
-        re.findall(r"\b(?:PLEURA_[A-Z_]*[A-Z]|DATABASE_URL|REDIS_URL|JOB_SECONDS)\b", source)
+        re.findall(r"\b(?:PLEURA_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|REDIS_URL|JOB_SECONDS)\b", source)
     )
     described = {variable.name for variable in Settings.describe()}
     # That one is another form of PLEURA_KEY_RING.
