@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -277,34 +276,6 @@ def test_a_window_from_an_area_is_that_of_its_pixels(visitor: Visitor, cases: Ca
     expect(window).not_to_have_text(before)
     page.keyboard.press("v")
     expect(window).to_have_text(before)
-
-
-def test_each_number_key_is_a_window_of_its_own(visitor: Visitor, cases: Cases) -> None:
-    """After the header’s: lung, soft tissue and bone, shares of its first one; full range."""
-    page = _open(visitor, cases.likely)
-
-    def window(key: str) -> tuple[float, float]:
-        page.keyboard.press(key)
-        page.wait_for_timeout(100)
-        found = re.search(r"W ([\d,]+) L (-?[\d,]+)", page.inner_text("[data-out=window]"))
-        assert found is not None
-        return float(found[1].replace(",", "")), float(found[2].replace(",", ""))
-
-    width, centre = window("1")
-    wanted = [
-        (width / 2, centre - width / 4),
-        (width * 5 / 8, centre + width / 16),
-        (width / 2, centre + width / 4),
-    ]
-    page.click("[data-action=presets]")
-    named = page.locator("#film-presets button").all_inner_texts()
-    page.keyboard.press("Escape")
-    first = next(place for place, name in enumerate(named, 1) if "lung" in name)
-    for place, expected in enumerate(wanted, first):
-        assert window(str(place)) == pytest.approx(expected, abs=1.5), named
-    full, middle = window(str(first + len(wanted)))
-    assert full >= width
-    assert middle == pytest.approx(full / 2, abs=1)
 
 
 def test_a_view_is_drawn_again_from_its_state(visitor: Visitor, cases: Cases) -> None:
