@@ -63,9 +63,7 @@ def _look(session: Session, node_id: UUID, team_id: UUID, now: datetime) -> int:
     return added
 
 
-def _new(
-    moment: SendMoment, node_id: UUID, team_id: UUID, since: datetime
-) -> Select[UUID, UUID]:
+def _new(moment: SendMoment, node_id: UUID, team_id: UUID, since: datetime) -> Select[UUID, UUID]:
     """What happened to exams of the team that the node has no send for."""
     if moment is SendMoment.RESULT:
         query = (
