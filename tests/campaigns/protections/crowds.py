@@ -63,7 +63,6 @@ PROTECTIONS = (
         ),
         "portal/web/security/test_known_senders.py::"
         "test_a_login_that_has_ended_is_forgotten_when_it_is_shown",
-        "portal/server/test_crowds.py::test_the_cookie_of_a_login_that_has_ended_is_a_strangers",
     ),
     off(
         _CROWDS,
@@ -109,7 +108,6 @@ PROTECTIONS = (
             "        while False:\n",
         ),
         "portal/server/test_places.py::test_who_has_sent_most_of_what_is_unfinished_gives_way",
-        "portal/server/test_crowds.py::test_halves_hold_a_bounded_amount_of_memory",
     ),
     off(
         _CROWDS,

@@ -204,7 +204,9 @@ PROTECTIONS = (
         "seven days on a list before retention purges",
         edit(
             "portal/governance/retention.py",
-            "                    AnnouncedPurge.announced_at <= now - ANNOUNCED_BEFORE,\n",
+            "                    AnnouncedPurge.announced_at <= now - ANNOUNCED_BEFORE,\n"
+            "                    AnnouncedPurge.announced_running\n"
+            "                    <= (running - ANNOUNCED_BEFORE).total_seconds(),\n",
         ),
         "portal/governance/test_purges.py::"
         "test_a_case_is_listed_for_seven_days_and_a_hold_takes_it_off",

@@ -28,6 +28,8 @@ from tests.support.hostile_files.headers import (
     odd_headers,
 )
 from tests.support.pictures import dicom as picture
+from xray_files.header import walk
+from xray_files.listed_elements import Bound
 
 LIMITS = Limits(64 * 2**20)
 MEGABYTE = 2**20
@@ -121,6 +123,8 @@ def test_the_first_values_of_many_are_read() -> None:
     )
     phi, _, _ = dicom.read(data, LIMITS)
     assert phi["patient_name"] == "Müller, Änne"
+    listed = {FRAMES: Bound(64, values=3)}
+    assert walk(data, listed, MEGABYTE).dataset(listed)[FRAMES].VM == 3
 
 
 @pytest.mark.parametrize("frames", [b"2", b"3\\1", b" 12 "])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,6 +76,16 @@ def test_a_file_that_takes_too_much_is_refused_and_the_next_is_read(
 ) -> None:
     assert code_of(wrong, asked(what)) == "header_limit"
     assert wrong.read("x", asked(f"memory:{2**20}"), LIMITS).header["bytes"] == 2**20
+
+
+def test_a_file_that_computes_on_and_on_is_not_waited_for() -> None:
+    pool = HeaderPool(1, "tests.support.hostile_files.wrong_reader", seconds=240)
+    began = time.monotonic()
+    try:
+        assert code_of(pool, asked("loop")) == "header_limit"
+    finally:
+        pool.close()
+    assert time.monotonic() - began < 120
 
 
 def test_a_large_file_has_as_much_memory_beside_itself(wrong: HeaderPool) -> None:
@@ -185,6 +196,19 @@ def test_a_process_killed_from_outside_costs_no_file() -> None:
         assert pool.read("x", png(), LIMITS).header["rows"] == 8
         os.kill(pool.pids()[0], signal.SIGKILL)
         assert pool.read("x", dicom(), LIMITS).header["rows"] == 8
+    finally:
+        pool.close()
+
+
+def test_one_that_is_killed_while_it_reads_costs_no_file() -> None:
+    pool = HeaderPool(1, "tests.support.hostile_files.wrong_reader", seconds=60)
+    try:
+        pool.read("x", asked("nothing"), LIMITS)  # it has started
+        with ThreadPoolExecutor(1) as threads:
+            reading = threads.submit(pool.read, "x", asked("sleep:2"), LIMITS)
+            time.sleep(0.5)
+            os.kill(pool.pids()[0], signal.SIGKILL)
+            assert reading.result().media_type == "image/png"
     finally:
         pool.close()
 

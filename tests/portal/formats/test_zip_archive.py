@@ -272,6 +272,7 @@ def test_good_bad_good_the_third_is_received(clinic: Clinic, bad: bytes) -> None
     assert [arrivals[0].outcome, arrivals[2].outcome] == ["received", "received"]
     assert rows_of(clinic)["studies"] == 2 + (arrivals[1].outcome == "received")
     assert bool(arrivals[1].code) == (arrivals[1].outcome == "refused")
+    assert arrivals[1].code != "not_stored", "a reason of its own, not that something broke"
 
 
 @pytest.mark.parametrize(
