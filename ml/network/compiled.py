@@ -44,15 +44,17 @@ def forward(
     options: dict[str, Any] = {"backend": backend, "dynamic": False}
     if backend == "inductor":
         options["mode"] = recipe.compiled
-    quick = torch.compile(eager, **options)
+    quick: Any = eager
 
     def compiled(picture: Tensor) -> Passes:
         if recipe.compiled == "reduce-overhead":
             # The graph's outputs of the step before may be overwritten from here on.
             torch.compiler.cudagraph_mark_step_begin()
-        return quick(picture)
+        found: Passes = quick(picture)
+        return found
 
     try:
+        quick = torch.compile(eager, **options)
         _try(net, recipe, device, compiled)
     except Exception as error:  # compilers have many
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -91,7 +91,7 @@ def _update_together(average: nn.Module, net: nn.Module, decay: float) -> None:
     """`update_average` in a few kernels: a GPU would wait for hundreds of small ones."""
     pairs = list(zip(average.state_dict().values(), net.state_dict().values(), strict=True))
     kept = [pair for pair in pairs if pair[0].dtype.is_floating_point]
-    together = get_ema_multi_avg_fn(decay)
+    together = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     together([old for old, _ in kept], [new for _, new in kept], 0)
     for old, new in pairs:
         if not old.dtype.is_floating_point:

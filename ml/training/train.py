@@ -88,6 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="log N fixed pictures' maps and decisions, and the inputs' statistics, to TensorBoard "
         "after each epoch (0: losses and measures alone)",
     )
+    parser.add_argument(
+        "--report",
+        type=cli_options.within(float, 0, 10**6),
+        default=0,
+        metavar="SECONDS",
+        help="print losses and pictures a second every so many seconds (default: 0, never)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         left_out,
         args.other_patients,
         args.board_pictures,
+        Pace(report=args.report),
     )
     return 0
 
@@ -162,6 +170,8 @@ def fit(
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = group.device
+    # Of a GPU's ways to convolve the quickest is measured for each size; a CPU has no such choice.
+    torch.backends.cudnn.benchmark = device.type == "cuda"
     on_device = on_device_pictures.choose(training, recipe, device)
     state = start(recipe, device, left_out)
     if (out / CHECKPOINT).exists():
