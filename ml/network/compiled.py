@@ -49,7 +49,7 @@ def forward(
     def compiled(picture: Tensor) -> Passes:
         if recipe.compiled == "reduce-overhead":
             # The graph's outputs of the step before may be overwritten from here on.
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         found: Passes = quick(picture)
         return found
 
