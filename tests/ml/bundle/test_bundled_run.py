@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ml.__main__ import main  # noqa: E402
 from ml.bundle import bundled_run, contents  # noqa: E402
+from ml.network import model  # noqa: E402
 from ml.training import checkpoint  # noqa: E402
 from tests.support.ml.tiny_training import discs, log  # noqa: E402
 
@@ -40,6 +41,7 @@ def test_a_run_reports_ends_by_the_clock_and_writes_what_to_take_home(
     assert recipe.name == "tiny"
     assert checkpoint.unseen(out / bundled_run.TRAINED) == {1}
     assert all(v.dtype != torch.float32 for v in content["average"].values())
+    checkpoint.fill(model.build(recipe, weights=False), content["average"], "trained.pt")
     own = checkpoint.weights(out / "checkpoint.pt")
     for name, value in content["average"].items():
         torch.testing.assert_close(value.float(), own[name].float(), rtol=1e-3, atol=1e-4)
