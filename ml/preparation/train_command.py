@@ -30,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in parser._actions:
         if action.dest == "cache":
             action.help = "folder made by `prepare`, or a cohort that a portal has frozen"
+    parser.epilog = (
+        "From a file of `python -m ml bundle` instead: `train --bundle FILE --minutes N`, whose "
+        "own options `train --bundle FILE --help` lists."
+    )
 
 
 def run(args: argparse.Namespace) -> int:

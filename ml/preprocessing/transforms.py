@@ -151,12 +151,7 @@ def augment(
     """
     planes = [mask] if mask.ndim == 2 else list(np.moveaxis(mask, 2, 0))
     planes += [] if soft is None else [soft]
-    rows, columns = picture.shape
-    scale, middle = letterbox(rows, columns, size).scale, (columns / 2, rows / 2)
-    if crop is not None:
-        left, top, side = crop.on(rows, columns)
-        scale, middle = size / side, (left + side / 2, top + side / 2)
-    matrix = _affine(middle, size, scale, recipe, rng)
+    matrix = random_map(picture.shape, size, recipe, rng, crop)
     # Grey 0 is the padding's -1 on the network's scale.
     if recipe.warp:
         places = _warped_places(matrix, size, recipe.warp, rng)
@@ -180,14 +175,22 @@ def augment(
     return view, target[0] if mask.ndim == 2 else target
 
 
-def _affine(
-    middle: tuple[float, float],
+def random_map(
+    shape: tuple[int, ...],
     size: int,
-    base: float,
     recipe: Recipe,
     rng: np.random.Generator,
+    crop: Crop | None = None,
 ) -> NDArray[np.float64]:
-    """A 2×3 matrix about a middle (x, y) of the picture: flip, rotation, scale and shift."""
+    """A 2×3 matrix from (x, y) of a picture of this shape (rows, columns) to the view's, both px.
+
+    Flip, rotation, scale and shift about the middle of the crop, or of the letterboxed picture.
+    """
+    rows, columns = shape
+    base, middle = letterbox(rows, columns, size).scale, (columns / 2, rows / 2)
+    if crop is not None:
+        left, top, side = crop.on(rows, columns)
+        base, middle = size / side, (left + side / 2, top + side / 2)
     angle = np.deg2rad(rng.uniform(-recipe.rotate, recipe.rotate))
     scale = base * (1 + rng.uniform(-recipe.scale, recipe.scale))
     flip = -1.0 if rng.random() < recipe.flip else 1.0
@@ -254,6 +257,12 @@ def _grey(
 
 def _moved(unit: NDArray[np.float32], length: float, degrees: float) -> NDArray[np.float32]:
     """The blur of a movement during the exposure (breath, heart): along a line of `length` px."""
+    blurred = cv2.filter2D(unit, -1, motion_line(length, degrees), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, dtype=np.float32)
+
+
+def motion_line(length: float, degrees: float) -> NDArray[np.float32]:
+    """The filter of a movement along a line of `length` px: (K, K), K odd, its sum 1."""
     middle = int(np.ceil(length / 2)) + 1
     along = np.linspace(-length / 2, length / 2, 8 * middle + 1)
     angle = np.deg2rad(degrees)
@@ -266,8 +275,7 @@ def _moved(unit: NDArray[np.float32], length: float, degrees: float) -> NDArray[
     np.add.at(line, (row + 1, column), down * (1 - right))
     np.add.at(line, (row + 1, column + 1), down * right)
     line = line[:-1, :-1]
-    blurred = cv2.filter2D(unit, -1, line / line.sum(), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(blurred, dtype=np.float32)
+    return np.asarray(line / line.sum(), dtype=np.float32)
 
 
 def _fit(shape: tuple[int, ...], side: int) -> tuple[int, int]:

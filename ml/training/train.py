@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from ml import cli_options, output_places
 from ml.datasets import catalogue, dataset
+from ml.datasets.on_device import pictures as on_device_pictures
 from ml.errors import BadInput
-from ml.network import freeze, losses, model, precision
+from ml.network import compiled, freeze, losses, model, precision
 from ml.recipe import Recipe
 from ml.training import (  # fmt: skip
     batch_norm,
@@ -36,6 +37,7 @@ from ml.training import (  # fmt: skip
     weight_averaging,
 )
 from ml.training.distributed import ProcessGroup
+from ml.training.pace import Pace
 from ml.training.run_state import State, restore, save, start, start_from, update_average
 
 CHECKPOINT = "checkpoint.pt"
@@ -86,6 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="log N fixed pictures' maps and decisions, and the inputs' statistics, to TensorBoard "
         "after each epoch (0: losses and measures alone)",
     )
+    parser.add_argument(
+        "--report",
+        type=cli_options.within(float, 0, 10**6),
+        default=0,
+        metavar="SECONDS",
+        help="print losses and pictures a second every so many seconds (default: 0, never)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -117,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         left_out,
         args.other_patients,
         args.board_pictures,
+        Pace(report=args.report),
     )
     return 0
 
@@ -143,6 +153,7 @@ def fit(
     left_out: Collection[int] = (),
     other_patients: bool = False,
     board_pictures: int = 0,
+    pace: Pace | None = None,
 ) -> State:
     """The training loop. The result is the last average, not chosen by the held-out pictures.
 
@@ -150,14 +161,18 @@ def fit(
     group: the processes that train together, each of which calls this. left_out: folds that
     `training` has nothing of, beside the held-out one. other_patients: see run_state.start_from.
     board_pictures: how many held-out pictures (without a held-out fold: trained ones) are logged,
-    see ml.training.board.
+    see ml.training.board. pace: reports and checkpoints other than after every epoch, and an end
+    by the clock instead of the recipe's.
     """
-    group = group or ProcessGroup()
+    group, pace = group or ProcessGroup(), pace or Pace()
     out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(0)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = group.device
+    # Of a GPU's ways to convolve the quickest is measured for each size; a CPU has no such choice.
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    on_device = on_device_pictures.choose(training, recipe, device)
     state = start(recipe, device, left_out)
     if (out / CHECKPOINT).exists():
         restore(state, out / CHECKPOINT)
@@ -165,12 +180,13 @@ def fit(
         if begin_with is not None:
             start_from(state, begin_with, other_patients)
         if recipe.adapt_norm:
-            batch_norm.adapt(state.net, recipe, training)
+            batch_norm.adapt(state.net, recipe, training, on_device)
             state.average.load_state_dict(state.net.state_dict())
     for value in state.net.state_dict().values():
         value.copy_(group.broadcast(value))
     if recipe.freeze_encoder_norm:
         freeze.fold(state.net.encoder, recipe.frozen_stages)
+    forward = compiled.forward(state.net, recipe, device)
     mask_loss = losses.MASK_LOSSES[recipe.loss]
     pictures_per_step = recipe.batch * recipe.accumulate
     steps_per_epoch = recipe.epoch_pictures // pictures_per_step
@@ -183,10 +199,11 @@ def fit(
         board = Board(out, shown, recipe, min(board_pictures, len(shown.records)))
 
     began = time.monotonic() - state.elapsed
+    length, saved = pace.length(recipe.minutes, state.elapsed), state.epoch
 
     def progress() -> float:
-        if recipe.minutes > 0:
-            return float(group.broadcast((time.monotonic() - began) / (60 * recipe.minutes)))
+        if length > 0:
+            return float(group.broadcast((time.monotonic() - began) / length))
         return state.step / (steps_per_epoch * recipe.epochs)
 
     while progress() < 1 and not schedule.is_over(state.schedule, recipe, state.epoch):
@@ -206,7 +223,7 @@ def fit(
         if recipe.freeze_encoder_norm:
             model.freeze_norm(state.net.encoder)
             model.freeze_norm(state.net.widen)
-        steps = batches.steps(batches.loader(drawn, recipe, group), recipe.accumulate)
+        steps = batches.steps(batches.drawn(drawn, recipe, on_device, group), recipe.accumulate)
         title = f"epoch {state.epoch} at {size} px"
         hidden = None if group.is_first else True  # None: shown on a terminal only
         bar = tqdm(steps, title, steps_per_epoch, leave=False, disable=hidden)
@@ -224,11 +241,10 @@ def fit(
             whole = losses.StepCounts.of(passes, group.sum_of)
             for batch in passes:
                 with precision.autocast(recipe, device):
-                    seen = state.net.outputs(batch["picture"])
-                    image_logits = state.net.image_logits(seen.features)
+                    seen = forward(batch["picture"])
                 part = losses.combined(
                     seen.mask_logits.float(),
-                    image_logits.float(),
+                    seen.image_logits.float(),
                     seen.patch_logits.float(),
                     batch["mask"],
                     batch["positive"],
@@ -251,7 +267,10 @@ def fit(
                 state.average, state.net, min(recipe.ema, state.step / (state.step + 10))
             )
             taken += 1
-            bar.set_postfix(mask=f"{sums[0] / taken:.3f}", image=f"{sums[1] / taken:.3f}")
+            if not bar.disable:  # else the losses would be waited for at every step
+                bar.set_postfix(mask=f"{sums[0] / taken:.3f}", image=f"{sums[1] / taken:.3f}")
+            if group.is_first:
+                pace.step(pictures_per_step, sums, taken, done, f"epoch {state.epoch}, {size} px")
 
         if not taken:
             break  # the clock ran out before this epoch's first step: nothing was trained
@@ -283,12 +302,16 @@ def fit(
             board.answers(state.average, state.step, device)
         state.elapsed = time.monotonic() - began
         if log is not None:
-            weight_averaging.keep(state, out, measured.get(recipe.stop_on))
-            save(state, out / CHECKPOINT)
-            weight_averaging.tidy(state, out)
+            if pace.is_save_due() or recipe.keep:
+                weight_averaging.keep(state, out, measured.get(recipe.stop_on))
+                save(state, out / CHECKPOINT)
+                weight_averaging.tidy(state, out)
+                saved = state.epoch
             log(row | {"minutes": state.elapsed / 60} | measured)
+    if group.is_first and saved < state.epoch:
+        save(state, out / CHECKPOINT)
     if group.is_first and state.kept:
-        weight_averaging.average(state, recipe, training, out)
+        weight_averaging.average(state, recipe, training, out, on_device)
         if held_out.records:
             print(
                 weight_averaging.AVERAGED,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ml.datasets import dataset
+from ml.datasets.on_device.pictures import DevicePictures
 from ml.recipe import Recipe
 from ml.training import batch_norm, checkpoint, run_state
 from ml.training.run_state import State
@@ -43,11 +44,17 @@ def tidy(state: State, out: Path) -> None:
             path.unlink()
 
 
-def average(state: State, recipe: Recipe, training: dataset.Pictures, out: Path) -> None:
+def average(
+    state: State,
+    recipe: Recipe,
+    training: dataset.Pictures,
+    out: Path,
+    on_device: DevicePictures | None = None,
+) -> None:
     """Replace the state's average by that of the kept epochs, and write it as `averaged.pt`."""
     parts = [torch.load(_file(out, epoch), weights_only=True) for _, epoch in sorted(state.kept)]
     checkpoint.fill(state.average, mean(parts), str(out / FOLDER))
-    batch_norm.refresh(state.average, recipe, training)
+    batch_norm.refresh(state.average, recipe, training, on_device)
     run_state.save(state, out / AVERAGED)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from ml.errors import BadInput  # noqa: E402
+from ml.network import model  # noqa: E402
 from ml.training import checkpoint, run_state, train  # noqa: E402
 from tests.support.ml.tiny_training import NOTHING, TINY, discs  # noqa: E402 - only where torch is
 
@@ -118,3 +119,14 @@ def test_a_checkpoint_from_before_the_newer_settings_goes_on(tmp_path: Path) -> 
     assert fresh.step == run.step
     assert (fresh.schedule.plateau_factor, fresh.schedule.waited) == (0.25, 2)
     assert fresh.schedule.best_epoch == 0
+
+
+def test_a_gpu_s_average_of_all_weights_at_once_is_the_one_by_one_average() -> None:
+    torch.manual_seed(0)
+    net, one_by_one, at_once = (model.segmenter(TINY) for _ in range(3))
+    at_once.load_state_dict(one_by_one.state_dict())
+    next(iter(net.buffers())).add_(1)
+    run_state.update_average(one_by_one, net, 0.9)
+    run_state._update_together(at_once, net, 0.9)
+    for name, value in one_by_one.state_dict().items():
+        torch.testing.assert_close(at_once.state_dict()[name], value)
