@@ -27,6 +27,7 @@ from xray_files import dates
 
 # More exams than these are not one patient's: an ID that stands for unknown patients.
 _MOST_EXAMS: Final = 200
+_MOST_MERGES: Final = 100  # of one message
 # HL7 table 0001 as DICOM has it; what is not here (unknown) changes nothing.
 _SEXES: Final = {"F": "F", "M": "M", "O": "O", "A": "O", "N": "O", NULL: ""}
 _LESS_THAN_A_DAY: Final = re.compile(r"\d{4}(\d{2})?")
@@ -158,6 +159,8 @@ def merge(context: Context, message: Message) -> Taken:
             pairs.append((patient_id(context.node, pid, 3), patient_id(context.node, segment, 1)))
     if not pairs:
         raise NotTaken("AE", "no_patient_id", 101, "MRG-1")
+    if len(pairs) > _MOST_MERGES:
+        raise NotTaken("AE", "too_many_merges", 207, "MRG-1")
     studies = []
     for one, other in pairs:
         if one.number == other.number:

@@ -15,6 +15,7 @@ from portal.hl7.admission import Caller, Refusals
 from portal.hl7.context import Context, Taken
 from portal.hl7.messages import Header, Message, NotTaken
 from portal.models import Hl7Message, Hl7Node
+from portal.quotas import QuotaReached
 from portal.services import DATABASE_ERROR, UNAVAILABLE, Services
 from portal.settings.network.hl7 import Hl7
 from portal.vault import VaultError
@@ -52,6 +53,7 @@ def take(
         try:
             header = messages.header_of(raw)
             node = admission.node_of(session, caller, header)
+            services.quotas.message(str(node.id), now)
             _check(header)
             message = messages.read(header, raw, node.charset)
             context = Context(
@@ -60,6 +62,8 @@ def take(
             _apply(context, message, raw)
         except NotTaken as refused:
             why = refused
+        except QuotaReached:
+            why = NotTaken("AE", "too_many_messages")
         except DataError:  # a text that no column can hold
             why = NotTaken("AE", "unfit", 102)
         except (*UNAVAILABLE, VaultError) as error:

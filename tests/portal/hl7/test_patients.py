@@ -207,3 +207,18 @@ def test_a_merge_of_another_team_is_none_here(clinic: Clinic) -> None:
     clinic.submit(PatientID="P-0002")
     taken(clinic, made.merged())
     assert merges(clinic) == []
+
+
+def test_a_message_merges_at_most_a_hundred_pairs(clinic: Clinic) -> None:
+    add_node(clinic)
+
+    def message(pairs: int) -> bytes:
+        segments = [made.header("ADT^A40^ADT_A39"), "EVN|A40|20260304090000"]
+        for number in range(pairs):
+            segments += [made.pid(number=f"A{number}"), f"MRG|B{number}"]
+        return made.message(*segments)
+
+    (ack,) = sent(clinic, message(101))
+    assert (ack.code, ack.reason, waiting(clinic)) == ("AE", "too many merges", 0)
+    taken(clinic, message(100))
+    assert waiting(clinic) == 100

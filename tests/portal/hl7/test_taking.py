@@ -13,7 +13,14 @@ from portal.services import Services
 from tests.support.clinic import Clinic
 from tests.support.core import Clock
 from tests.support.hl7 import messages as made
-from tests.support.hl7.listening import CANARY, Ack, add_node, settings_of
+from tests.support.hl7.listening import (
+    CANARY,
+    Ack,
+    add_node,
+    connected,
+    listening,
+    settings_of,
+)
 
 
 @pytest.fixture
@@ -198,3 +205,20 @@ def test_an_error_that_nobody_expected_is_named_by_its_kind_alone(
     assert (ack.code, ack.reason) == ("AE", "failed")
     assert "ValueError" in caplog.text
     assert CANARY not in caplog.text + ack.raw.decode()
+
+
+def test_beyond_its_quota_a_node_is_to_try_again_and_no_other_is(clinic: Clinic) -> None:
+    add_node(clinic)
+    add_node(clinic, application="HIS")
+    clock = Clock()
+    with (
+        listening(clinic, clock, PLEURA_HL7_MESSAGES_PER_HOUR="3") as listens,
+        connected(listens) as peer,
+    ):
+        assert [peer.send(made.orm()).code for _ in range(3)] == ["AA"] * 3
+        again = made.orm()
+        ack = peer.send(again)
+        assert (ack.code, ack.reason) == ("AE", "too many messages")
+        assert peer.send(made.orm(application="HIS")).code == "AA"
+        clock.forward(minutes=21)
+        assert peer.send(again).code == "AA"
