@@ -1,4 +1,4 @@
-"""Quotas: how much one person, and one address, may send, export or ask for by program in a time.
+"""Quotas: how much one person, one address and one HL7 node may send, export or ask for in a time.
 
 Each is a bucket that empties steadily: the whole quota at once, and then as much as has emptied
 since. The buckets are in Redis, so that all processes of the portal share them; while Redis does
@@ -98,6 +98,12 @@ class Quotas:
             _MINUTE,
             lazy("More calls came within a minute than are accepted."),
         )
+        self._messages = Quota(
+            "hl7",
+            settings.hl7.messages_per_hour if settings.hl7 else 0,
+            _HOUR,
+            "",  # a sender's answer has a code
+        )
         self._script = redis.register_script(_TAKE) if redis is not None else None
         self._empty: dict[str, float] = {}
         self._lock = Lock()
@@ -114,6 +120,17 @@ class Quotas:
     def call(self, person: str, address: str, now: datetime) -> None:
         """Count a program's call; QuotaReached."""
         self._count([(self._calls, 1)], person, address, now)
+
+    def message(self, node: str, now: datetime) -> None:
+        """Count an HL7 message of a node, wherever it comes from: one address may be that of all of
+        a hospital's systems; QuotaReached.
+        """
+        amount = self._messages.amount
+        if amount:
+            bucket = _bucket(self._messages, f"node {node}", 1, amount)
+            first, over = self._take([bucket], now.timestamp())
+            if first:
+                raise QuotaReached(self._messages, over)
 
     def _count(
         self, uses: list[tuple[Quota, int]], person: str, address: str, now: datetime

@@ -79,10 +79,10 @@ class Refusals:
 
     def note(self, session: Session, caller: Caller, reason: Reason, now: datetime) -> None:
         """Count one; write it where the last row is a minute old."""
-        count = self._refused.due(reason, caller.address)
-        if not count:
+        due = self._refused.due(reason, caller.address)
+        if not due.count:
             return
-        _log.warning("refused %d associations: %s", count, reason)
+        _log.warning("refused %d associations: %s", due.count, reason)
         titled = DicomNode.ae_title == (caller.calling if nodes.is_ae_title(caller.calling) else "")
         known = session.scalar(select(DicomNode.id).where(titled))
         audit.append(
@@ -90,7 +90,7 @@ class Refusals:
             "dicom_association_refused",
             now=now,
             subject_id=known,
-            address=caller.address,
-            detail={"reason": reason, "count": count},
+            address=due.address,
+            detail={"reason": reason, "count": due.count},
         )
         session.commit()

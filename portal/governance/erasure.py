@@ -18,7 +18,12 @@ from sqlalchemy.orm import Session
 from portal import postgres
 from portal.governance import byte_search
 
-_TABLES: Final = ("studies", "instances", "quarantined_files")
+# All that a purge deletes rows of, or empties columns of: their old versions have what it destroys.
+TABLES: Final = (
+    *("studies", "instances", "study_names", "blobs", "review_drafts", "outline_drafts"),
+    *("dicom_objects", "dicom_sent_objects", "arrivals", "quarantined_files"),
+    *("hospital_orders", "hospital_reports"),
+)
 # Whoever writes waits for a checkpoint that waits for readers, so it does not wait for long.
 _WAIT_SECONDS: Final = 1.0
 _SEARCH_SECONDS: Final = 600
@@ -123,7 +128,7 @@ def _vacuum(engine: Engine) -> dict[str, Any]:
         raw.add_notice_handler(note)
         try:
             with postgres.allow(connection, _VACUUM_SECONDS):
-                connection.execute(text(f"VACUUM {', '.join(_TABLES)}"))
+                connection.execute(text(f"VACUUM {', '.join(TABLES)}"))
         finally:
             raw.remove_notice_handler(note)
     is_done = "WARNING" not in notices  # who does not own a table gets a warning and nothing else

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -229,6 +229,10 @@ def statement(
                 {"id": str(q.id), "kind": "quarantined", "name": q.name, "bytes": q.size}
                 for q in gone.quarantined
             ],
+            "hospital": [
+                {"id": str(row.id), "kind": row.__tablename__, "key": _destroyed_key(row)}
+                for row in gone.hospital
+            ],
         },
     }
 
@@ -261,19 +265,42 @@ def names_of_files(stated: dict[str, Any]) -> list[str]:
 
 
 def residual_data(session: Session, vault: Vault, study_id: UUID) -> ResidualData:
-    """Look, now, at what is left of a purged study in the database and on the disk."""
+    """Look, now, at what is left of a purged study in the database and on the disk.
+
+    Files in quarantine, orders and reports are looked for by the ids that the proof lists: the
+    exam's own digests, by which they were found, are gone.
+    """
     study_id = exams.survivor_of(session, study_id)
     found = ToDestroy.of(session, session.get_one(Study, study_id, populate_existing=True))
     started = session.get(StartedPurge, study_id)
     stated = started.statement if started else json.loads(session.get_one(Purge, study_id).proof)
     names = {blob.name for blob in found.blobs} | set(names_of_files(stated))
+    rows = _rows_left(session, stated["destroyed"])
     left = ResidualData(
-        key=found.filled(KEY, KEY) > 0,
-        sealed_values=found.sealed_values,
-        lookups=found.lookups,
+        key=found.filled(KEY, KEY) > 0 or rows > 0,
+        sealed_values=found.sealed_values + rows,
+        lookups=found.lookups + 2 * rows,
         files=sum(vault.has(name) for name in names),
     )
     session.commit()
+    return left
+
+
+def _rows_left(session: Session, destroyed: dict[str, Any]) -> int:
+    """How many rows are still there of those with a key of their own. A proof of a version before
+    lists no orders and reports.
+    """
+    listed = [*destroyed["files"], *destroyed.get("hospital", [])]
+    left = 0
+    for table, kind in (
+        (QuarantinedFile, "quarantined"),
+        (HospitalOrder, HospitalOrder.__tablename__),
+        (HospitalReport, HospitalReport.__tablename__),
+    ):
+        ids = [UUID(one["id"]) for one in listed if one["kind"] == kind]
+        if ids:
+            query = select(func.count()).select_from(table).where(table.id.in_(ids))
+            left += session.scalar(query) or 0
     return left
 
 
@@ -298,7 +325,7 @@ def is_genuine(session: Session, proof: Purge) -> bool:
     return [detail.get("proof") for detail in logged] == [proof.digest]
 
 
-def _destroyed_key(row: Study | Instance) -> dict[str, str | None]:
+def _destroyed_key(row: Study | Instance | HospitalOrder | HospitalReport) -> dict[str, str | None]:
     return {
         "ring_key": row.key_id,
         "sha256_of_wrapped": hashlib.sha256(row.wrapped_key or b"").hexdigest(),

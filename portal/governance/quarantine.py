@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.access import Actor, Permission
-from portal.models import BlobKind, QuarantinedFile, Team
+from portal.models import BlobKind, QuarantinedFile, Study, Team
+from portal.studies import locks
 from portal.vault import Vault, content_digest
 
 LASTS: Final = timedelta(days=30)
@@ -82,6 +83,10 @@ def keep(
     row.name = vault.put(data_key, blob_id=row.id, kind=BlobKind.SOURCE, attempt=0, data=data)
     name = row.name
     try:
+        if row.study_key is not None:  # a purge of the exam finds the row, or comes before it
+            locks.lock_named(
+                session, Study.team_id == row.team_id, Study.study_uid_key == row.study_key
+            )
         session.get_one(Team, actor.team_id, with_for_update={"key_share": True})
         if not _has_room(session, actor.team_id, len(data)):
             raise _NoRoom

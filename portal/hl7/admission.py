@@ -68,16 +68,16 @@ class Refusals:
         self, session: Session, address: str, reason: str, now: datetime, node: UUID | None = None
     ) -> None:
         """Count one; write it where the last row is a minute old."""
-        count = self._refused.due(reason, address)
-        if not count:
+        due = self._refused.due(reason, address)
+        if not due.count:
             return
-        _log.warning("refused %d of HL7: %s", count, reason)
+        _log.warning("refused %d of HL7: %s", due.count, reason)
         audit.append(
             session,
             "hl7_refused",
             now=now,
             subject_id=node,
-            address=address,
-            detail={"reason": reason, "count": count},
+            address=due.address,
+            detail={"reason": reason, "count": due.count},
         )
         session.commit()

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.access import Actor, Permission
 from portal.hl7.context import is_patient_of
 from portal.models import (
@@ -48,23 +49,35 @@ class ReportView:
 class Stated:
     """All of it; `reports` has the newest first. `of_another`: something under the accession number
     names another patient, or can't be opened, and is not shown. `hides_report`: there is one, which
-    the actor may see after their own finding.
+    the actor may see after their own finding. `is_damaged`: it can't be read whether there is any.
     """
 
     order: OrderView | None = None
     reports: Sequence[ReportView] = ()
     of_another: bool = False
     hides_report: bool = False
+    is_damaged: bool = False
 
 
 def of_case(
     session: Session, vault: Vault, actor: Actor, study_id: UUID, *, hides_findings: bool
 ) -> Stated:
     """What is known of an exam that the actor has opened (the row of the log is that of the case).
-    `hides_findings`: a report is a colleague's finding, so it is left out where these are.
+    `hides_findings`: a report is a colleague's finding, so it is left out where these are. Where
+    that is damaged the session is rolled back, and the exam itself is shown as it is.
     """
     actor.require(Permission.STUDY_READ)
     study = case.look(session, actor, study_id)
+    try:
+        return _stated(session, vault, study, hides_findings=hides_findings)
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        session.rollback()
+        return Stated(is_damaged=True)
+
+
+def _stated(session: Session, vault: Vault, study: Study, *, hides_findings: bool) -> Stated:
     own = select(Study.accession_key).where(exams.is_of([study.id]))
     keys = [key for key in session.scalars(own) if key is not None]
     if not keys:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from portal.access import Actor
 from portal.hl7.messages import NULL, NotTaken, Segment
 from portal.models import Hl7Node, Study
-from portal.studies import exams, header_columns, patients
+from portal.studies import header_columns, locks, patients
 from portal.vault import Vault
 
 _LONGEST_NUMBER: Final = 64  # as of a header's
@@ -87,14 +87,11 @@ def accession(node: Hl7Node, observed: Segment, procedure: Segment | None = None
 
 
 def exams_of(session: Session, team_id: UUID, accession_key: str) -> list[Study]:
-    """The exams of the team with this accession number that are here; of one that was joined into
-    another, the other.
+    """The exams of the team with this accession number that are here, locked: what is stored about
+    them is there before a purge looks for it. Of one that was joined into another, the other.
     """
-    named = select(exams.exam_id()).where(
-        Study.team_id == team_id, Study.accession_key == accession_key
-    )
-    found = select(Study).where(Study.id.in_(named), Study.purged_at.is_(None))
-    return list(session.scalars(found.order_by(Study.created, Study.id)))
+    named = (Study.team_id == team_id, Study.accession_key == accession_key)
+    return sorted(locks.lock_named(session, *named), key=lambda row: (row.created, row.id))
 
 
 def is_patient_of(session: Session, study: Study, patient_id_key: str) -> bool:

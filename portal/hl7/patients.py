@@ -5,15 +5,17 @@ The header's own values stay beside corrected ones, sealed with them, and so do 
 were sent. A merge is a row of `governance.patient_merges` that a reader can undo.
 """
 
+import logging
 import re
 from datetime import date, datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from portal import audit
+from portal import audit, database, readable_rows
 from portal.database import DatabaseTime
 from portal.errors import Conflict
 from portal.governance import patient_merges
@@ -21,12 +23,15 @@ from portal.hl7 import nodes
 from portal.hl7.context import Context, PatientId, Taken, patient_id
 from portal.hl7.messages import NULL, Message, NotTaken, Segment
 from portal.models import Hl7Merge, Hl7Node, MergeReason, Sex, Study, StudyName
+from portal.readable_rows import Readable
 from portal.studies import header_columns, patient_names, sealed_fields
-from portal.vault import Vault
+from portal.vault import NotReadable, Vault
 from xray_files import dates
 
+_log = logging.getLogger(__name__)
 # More exams than these are not one patient's: an ID that stands for unknown patients.
 _MOST_EXAMS: Final = 200
+_MOST_MERGES: Final = 100  # of one message
 # HL7 table 0001 as DICOM has it; what is not here (unknown) changes nothing.
 _SEXES: Final = {"F": "F", "M": "M", "O": "O", "A": "O", "N": "O", NULL: ""}
 _LESS_THAN_A_DAY: Final = re.compile(r"\d{4}(\d{2})?")
@@ -158,6 +163,8 @@ def merge(context: Context, message: Message) -> Taken:
             pairs.append((patient_id(context.node, pid, 3), patient_id(context.node, segment, 1)))
     if not pairs:
         raise NotTaken("AE", "no_patient_id", 101, "MRG-1")
+    if len(pairs) > _MOST_MERGES:
+        raise NotTaken("AE", "too_many_merges", 207, "MRG-1")
     studies = []
     for one, other in pairs:
         if one.number == other.number:
@@ -219,21 +226,54 @@ def _remember(context: Context, keys: list[str], others: list[str]) -> None:
 
 
 def merge_waiting(session: Session, vault: Vault, now: datetime) -> int:
-    """Merge the IDs of which both have exams by now; returns how many. Each in a transaction."""
-    query = select(Hl7Merge).where(_is_here(Hl7Merge.one_key), _is_here(Hl7Merge.other_key))
-    waiting = session.scalars(query.order_by(Hl7Merge.created, Hl7Merge.id)).all()
-    session.commit()
+    """Merge the IDs of which both have exams by now; returns how many. Each in a transaction: one
+    that can't be read, or whose exams can't, waits on and keeps back no other.
+    """
     done = 0
-    for row in waiting:
-        node = session.get_one(Hl7Node, row.node_id)
-        context = Context(session, vault, node, nodes.actor_of(node, ""), now)
-        one = _exam(session, row.team_id, [row.one_key])
-        other = _exam(session, row.team_id, [row.other_key])
-        session.delete(row)
-        if one is not None and other is not None:
-            done += _merged(context, one, other)
-        session.commit()
+    for merge_id in _waiting(session):
+        try:
+            done += _merge_waiting(session, vault, merge_id, now)
+        except (*database.UNREADABLE, NotReadable) as error:
+            session.rollback()
+            if not isinstance(error, NotReadable) and not database.is_damage(error):
+                raise
+            _log.error("HL7 merge %s waits: rows can't be read", merge_id)
     return done
+
+
+def _waiting(session: Session) -> list[UUID]:
+    """The merges of which both have exams; where rows are damaged, all that can be read."""
+    order = (Hl7Merge.created, Hl7Merge.id)
+    both = select(Hl7Merge.id).where(_is_here(Hl7Merge.one_key), _is_here(Hl7Merge.other_key))
+    try:
+        found = list(session.scalars(both.order_by(*order)))
+    except database.UNREADABLE as error:
+        session.rollback()
+        if not database.is_damage(error):
+            raise
+        found, _ = readable_rows.around_damage(session, Hl7Merge, partial(_ids, session))
+    session.commit()
+    return found
+
+
+def _ids(session: Session, readable: Readable) -> list[UUID]:
+    with readable.parts(session) as parts:
+        return [one for part in parts for one in session.scalars(select(Hl7Merge.id).where(part))]
+
+
+def _merge_waiting(session: Session, vault: Vault, merge_id: UUID, now: datetime) -> bool:
+    row = session.get(Hl7Merge, merge_id, populate_existing=True)
+    one = _exam(session, row.team_id, [row.one_key]) if row is not None else None
+    other = _exam(session, row.team_id, [row.other_key]) if row is not None else None
+    if row is None or one is None or other is None:
+        session.commit()
+        return False
+    node = session.get_one(Hl7Node, row.node_id)
+    context = Context(session, vault, node, nodes.actor_of(node, ""), now)
+    session.delete(row)
+    is_new = _merged(context, one, other)
+    session.commit()
+    return is_new
 
 
 def _is_here(key: InstrumentedAttribute[str]) -> ColumnElement[bool]:

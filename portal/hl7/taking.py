@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from portal import audit, database
@@ -15,9 +15,10 @@ from portal.hl7.admission import Caller, Refusals
 from portal.hl7.context import Context, Taken
 from portal.hl7.messages import Header, Message, NotTaken
 from portal.models import Hl7Message, Hl7Node
+from portal.quotas import QuotaReached
 from portal.services import DATABASE_ERROR, UNAVAILABLE, Services
 from portal.settings.network.hl7 import Hl7
-from portal.vault import VaultError
+from portal.vault import NotReadable, VaultError
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def take(
         try:
             header = messages.header_of(raw)
             node = admission.node_of(session, caller, header)
+            services.quotas.message(str(node.id), now)
             _check(header)
             message = messages.read(header, raw, node.charset)
             context = Context(
@@ -60,17 +62,31 @@ def take(
             _apply(context, message, raw)
         except NotTaken as refused:
             why = refused
-        except DataError:  # a text that no column can hold
-            why = NotTaken("AE", "unfit", 102)
-        except (*UNAVAILABLE, VaultError) as error:
-            _log.warning("a message could not be applied: %s", type(error).__name__)
-            why = NotTaken("AE", "not_now")
         except Exception as error:  # its text may quote the message
-            _log.error("a message could not be applied: %s", type(error).__name__)
-            why = NotTaken("AE", "failed")
+            why = _why(error)
         if why is not None:
             _note(session, refusals, caller, why, services, node)
     return answers.answer(settings, header, now, why)
+
+
+def _why(error: Exception) -> NotTaken:
+    """What is answered where applying a message has failed. Damage is a final answer: who sends the
+    message again and again would hold up all behind it.
+    """
+    if isinstance(error, QuotaReached):
+        return NotTaken("AE", "too_many_messages")
+    if isinstance(error, NotReadable) or (
+        isinstance(error, DBAPIError) and database.is_damage(error)
+    ):
+        _log.error("a message could not be applied: damaged (%s)", type(error).__name__)
+        return NotTaken("AR", "damaged")
+    if isinstance(error, DataError):  # a text that no column can hold
+        return NotTaken("AE", "unfit", 102)
+    if isinstance(error, (*UNAVAILABLE, VaultError)):
+        _log.warning("a message could not be applied: %s", type(error).__name__)
+        return NotTaken("AE", "not_now")
+    _log.error("a message could not be applied: %s", type(error).__name__)
+    return NotTaken("AE", "failed")
 
 
 def refuse_large(settings: Hl7, services: Services, head: bytes) -> bytes:

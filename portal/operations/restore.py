@@ -25,6 +25,9 @@ from portal.models import (
     AuditHead,
     Blob,
     BreakGlass,
+    DicomNode,
+    ExamLinkKey,
+    Hl7Node,
     Invitation,
     LoginSession,
     QuarantinedFile,
@@ -260,7 +263,9 @@ def _settle(connection: Connection, contents: Contents, now: datetime) -> None:
 
 
 def _end_ways_in(session: Session, now: datetime) -> dict[str, int]:
-    """End sessions, links and tokens of the backup; returns how many of each."""
+    """End sessions, links, tokens and keys of the backup, and switch its nodes off: what was ended
+    or switched off since would come back. Returns how many of each.
+    """
     ways = {
         "sessions": update(LoginSession)
         .where(LoginSession.ended_at.is_(None))
@@ -282,5 +287,17 @@ def _end_ways_in(session: Session, now: datetime) -> dict[str, int]:
         .where(BreakGlass.ended_at.is_(None), BreakGlass.expires > now)
         .values(ended_at=now)
         .returning(BreakGlass.id),
+        "link_keys": update(ExamLinkKey)
+        .where(ExamLinkKey.ended_at.is_(None))
+        .values(ended_at=now)
+        .returning(ExamLinkKey.id),
+        "dicom_nodes": update(DicomNode)
+        .where(DicomNode.disabled_at.is_(None))
+        .values(disabled_at=now)
+        .returning(DicomNode.id),
+        "hl7_nodes": update(Hl7Node)
+        .where(Hl7Node.disabled_at.is_(None))
+        .values(disabled_at=now)
+        .returning(Hl7Node.id),
     }
     return {name: len(session.scalars(way).all()) for name, way in ways.items()}

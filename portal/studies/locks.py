@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from portal.models import Instance, Job, Study
@@ -52,3 +52,20 @@ def lock_exam(session: Session, study_id: UUID) -> Study | None:
         if row is None or row.joined_into is None:
             return row
         session.rollback()  # it was joined while it was waited for
+
+
+def lock_named(session: Session, *named: ColumnElement[bool]) -> list[Study]:
+    """Lock the exams that rows of `studies` of these conditions are of now; those not purged.
+
+    For what is stored about an exam without being part of it: its purge, which takes that with it,
+    comes wholly before or after. Call it before anything is written.
+    """
+    ids = select(exams.exam_id()).where(*named)
+    rows = session.scalars(
+        select(Study)
+        .where(Study.id.in_(ids))
+        .order_by(Study.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return [row for row in rows if row.purged_at is None and row.joined_into is None]

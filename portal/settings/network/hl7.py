@@ -68,6 +68,14 @@ class Hl7(BaseModel):
     max_message_kb: WholeNumber = variable(
         "PLEURA_HL7_MAX_MESSAGE_KB", 512, "Largest message, in KiB.", ge=1, le=16384
     )
+    messages_per_hour: WholeNumber = variable(
+        "PLEURA_HL7_MESSAGES_PER_HOUR",
+        20000,
+        "How many messages one node may send within an hour; what is beyond is answered AE, so "
+        "that the sender tries again. 0: no limit.",
+        ge=0,
+        le=10_000_000,
+    )
     frame_seconds: WholeNumber = variable(
         "PLEURA_HL7_FRAME_SECONDS",
         30,

@@ -8,11 +8,23 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from portal.governance import clock, integrity_state, retention
-from portal.models import AuditEvent, ClockState, IntegrityCheck, Study
+from portal.governance import clock, integrity_state, purges, quarantine, retention
+from portal.governance.quarantine import Reason
+from portal.models import (
+    AuditEvent,
+    ClockState,
+    HospitalOrder,
+    HospitalReport,
+    IntegrityCheck,
+    PurgeReason,
+    QuarantinedFile,
+    Study,
+)
 from tests.portal.accounts.test_at_once import beside
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.hl7 import messages as made
+from tests.support.hl7.listening import add_node, give
 
 MINUTE = timedelta(minutes=1)
 
@@ -80,3 +92,62 @@ def test_what_is_announced_anew_while_it_is_due_is_not_purged(clinic: Clinic) ->
     assert (len(done.purged), len(done.left)) == (0, 1)
     with clinic.session as session:
         assert session.scalars(select(Study.purged_at)).all() == [None]
+
+
+def purge(clinic: Clinic) -> None:
+    with clinic.session as session:
+        study_id = session.scalars(select(Study.id)).one()
+        purges.purge(session, clinic.vault, clinic.admin, study_id, NOW, reason=PurgeReason.OTHER)
+
+
+def left(clinic: Clinic) -> list[int]:
+    """How many rows there are of what a purge takes with it."""
+    tables = (HospitalOrder, HospitalReport, QuarantinedFile)
+    with clinic.session as session:
+        counts = (session.scalar(select(func.count()).select_from(table)) for table in tables)
+        return [count or 0 for count in counts]
+
+
+@pytest.mark.parametrize("message", [made.orm(), made.oru()])
+def test_what_the_hospital_states_while_its_exam_is_purged_does_not_survive_that(
+    clinic: Clinic, message: bytes
+) -> None:
+    add_node(clinic)
+    clinic.done()
+
+    def take() -> list[str]:
+        return [ack.code for ack in give(clinic.core, message)]
+
+    # After the look at the exams, and before anything is stored.
+    codes, _ = beside(clinic, "studies.accession_key = ", take, lambda: purge(clinic))
+    assert codes == ["AA"]
+    assert left(clinic) == [0, 0, 0]
+
+
+def test_what_is_stated_after_a_purge_has_looked_is_of_no_exam(clinic: Clinic) -> None:
+    add_node(clinic)
+    clinic.done()
+    beside(
+        clinic,
+        "FROM hospital_reports",
+        lambda: purge(clinic),
+        lambda: give(clinic.core, made.oru()),
+    )
+    taken = select(AuditEvent.detail).where(AuditEvent.event == "hl7_message_taken")
+    with clinic.session as session:
+        assert session.scalars(taken).one() == '{"studies":[],"type":"ORU^R01"}'
+
+
+def test_a_file_that_is_kept_in_quarantine_beside_a_purge_of_its_exam_goes_with_it(
+    clinic: Clinic,
+) -> None:
+    clinic.submit(StudyInstanceUID="1.2.3")
+
+    def keep() -> bool:
+        with clinic.session as session:
+            reason = Reason("not_single_frame", study_uid="1.2.3")
+            return quarantine.keep(session, clinic.vault, clinic.owner, b"one", reason, NOW)
+
+    # Of the transaction that stores the row: it has locked the team.
+    assert beside(clinic, "FROM teams", keep, lambda: purge(clinic))[0]
+    assert left(clinic) == [0, 0, 0]

@@ -1,24 +1,39 @@
 """After a purge's proof the database's files hold nothing of it; until then there is no proof."""
 
 import json
+import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, update
 
 from portal import audit, database
 from portal.audit import verification
-from portal.governance import byte_search, erasure, purge_proofs, purges
+from portal.governance import byte_search, erasure, purge_proofs, purges, quarantine
 from portal.governance.erasure import NotErased
-from portal.models import AuditEvent, Instance, Purge, PurgeReason, StartedPurge, Study
+from portal.governance.quarantine import Reason
+from portal.models import (
+    AuditEvent,
+    HospitalOrder,
+    HospitalReport,
+    Instance,
+    Purge,
+    PurgeReason,
+    QuarantinedFile,
+    StartedPurge,
+    Study,
+)
 from portal.vault.blob_store import StorageUnavailable
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.hl7 import messages as made
+from tests.support.hl7.listening import add_node, give
 
 
 class Killed(BaseException):
@@ -236,6 +251,58 @@ def test_two_who_finish_a_purge_write_one_proof(
     assert first is not None
     assert second is not None
     assert first.digest == second.digest
+
+
+def exam_with_all(clinic: Clinic) -> UUID:
+    """An exam that has an order, a report and a file in quarantine."""
+    add_node(clinic)
+    study_id = clinic.done()
+    assert {ack.code for ack in give(clinic.core, made.orm(), made.oru())} == {"AA"}
+    with clinic.session as session:
+        uid_key = session.get_one(Study, study_id).study_uid_key
+        assert quarantine.keep(
+            session, clinic.vault, clinic.owner, b"refused", Reason("no_dicom"), NOW
+        )
+        session.execute(update(QuarantinedFile).values(study_key=uid_key))
+        session.commit()
+    return study_id
+
+
+def test_the_tables_whose_old_rows_are_cleared_are_those_that_a_purge_deletes_from_or_empties(
+    clinic: Clinic,
+) -> None:
+    study_id, changed = exam_with_all(clinic), set[str]()
+
+    def look(*sent: Any) -> None:
+        found = _CHANGES.match(sent[2])
+        changed.update(found.groups() if found else ())
+
+    event.listen(clinic.core.engine, "after_cursor_execute", look)
+    with clinic.session as session:
+        purges._destroy(session, clinic.admin, study_id, NOW, PurgeReason.OTHER, "", None)
+    event.remove(clinic.core.engine, "after_cursor_execute", look)
+    assert sorted(changed - _STATES) == sorted(erasure.TABLES)
+
+
+_CHANGES: Final = re.compile(r"(?:DELETE FROM|UPDATE) (\w+)")
+# Of these a purge changes a state, or a head of the log: no value of the patient.
+_STATES: Final = {"jobs", "dicom_sends", "audit_head", "audit_writers"}
+
+
+@pytest.mark.parametrize("table", [QuarantinedFile, HospitalOrder, HospitalReport])
+def test_a_row_with_a_key_of_its_own_that_comes_back_is_seen(clinic: Clinic, table: Any) -> None:
+    """Though the exam's digests, by which it was found, are gone."""
+    study_id = exam_with_all(clinic)
+    with clinic.session as session:
+        row = session.scalars(select(table)).one()
+        kept = {column.name: getattr(row, column.name) for column in table.__table__.columns}
+    assert purge(clinic, study_id) is not None
+    with clinic.session as session:
+        assert purges.residual_data(session, clinic.vault, study_id).is_empty
+        session.add(table(**kept))
+        session.commit()
+        left = purges.residual_data(session, clinic.vault, study_id)
+    assert (left.key, left.sealed_values, left.lookups) == (True, 1, 2)
 
 
 def test_a_search_that_fails_is_no_search_that_found_nothing(

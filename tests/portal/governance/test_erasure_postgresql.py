@@ -70,7 +70,7 @@ def test_an_older_transaction_is_seen_by_a_role_that_may_not_see_the_sessions_of
     engine, study_id = clinic.core.engine, clinic.done()
     with weak_role(engine) as (role, other):
         with engine.begin() as connection:
-            for table in ("studies", "instances"):
+            for table in erasure.TABLES:
                 connection.execute(text(f"ALTER TABLE {table} OWNER TO {role}"))
         with reading(clinic):
             assert purge(clinic, study_id) is None
@@ -190,7 +190,7 @@ def vacuumed(clinic: Clinic) -> str:
     with clinic.core.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         raw: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
         raw.add_notice_handler(lambda notice: reports.append(notice.message_primary or ""))
-        connection.execute(text("VACUUM (VERBOSE) studies, instances"))
+        connection.execute(text(f"VACUUM (VERBOSE) {', '.join(erasure.TABLES)}"))
     return " ".join(reports)
 
 

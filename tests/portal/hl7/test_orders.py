@@ -9,11 +9,13 @@ from sqlalchemy import select
 from portal.governance import purges
 from portal.hl7 import case_view, upkeep
 from portal.hl7.case_view import Stated
-from portal.models import HospitalOrder, OrderPriority, PurgeReason
+from portal.models import Hl7Message, HospitalOrder, HospitalReport, OrderPriority, PurgeReason
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.hl7 import messages as made
 from tests.support.hl7.listening import add_node, sent
+from tests.support.queries.damaged_pages import overwrite_pages
+from tests.support.wait import only_on_sqlite
 
 
 def stated(clinic: Clinic, study_id: UUID, *, hides: bool = False) -> Stated:
@@ -179,3 +181,16 @@ def test_what_no_exam_came_for_is_removed_after_its_days(clinic: Clinic) -> None
         assert upkeep.forget_old(session, NOW + timedelta(days=89), 90) == 0
         assert upkeep.forget_old(session, NOW + timedelta(days=91), 90) == 5
     assert len(rows(clinic)) == 1
+
+
+def test_old_orders_on_a_damaged_page_keep_back_nothing_else(clinic: Clinic) -> None:
+    only_on_sqlite(clinic.core.engine)
+    add_node(clinic)
+    sent(clinic, *(made.orm(accession=f"A-{number}") for number in range(40)))
+    sent(clinic, made.oru())
+    assert overwrite_pages(clinic.core.engine, rows(clinic)[0].wrapped_key) == 1
+    with clinic.session as session:
+        gone = upkeep.forget_old(session, NOW + timedelta(days=91), 90)
+        assert session.scalars(select(HospitalReport.id)).all() == []
+        assert session.scalars(select(Hl7Message.control_key)).all() == []
+    assert 41 + 1 < gone < 41 + 1 + 40  # messages, the report, and orders of other pages

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from portal.governance import patient_merges
 from portal.hl7 import patients, upkeep
@@ -17,6 +17,8 @@ from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.hl7 import messages as made
 from tests.support.hl7.listening import add_node, sent
+from tests.support.queries.damaged_pages import overwrite_pages
+from tests.support.wait import only_on_sqlite
 
 
 def opened(clinic: Clinic, study_id: UUID) -> StudyView:
@@ -207,3 +209,51 @@ def test_a_merge_of_another_team_is_none_here(clinic: Clinic) -> None:
     clinic.submit(PatientID="P-0002")
     taken(clinic, made.merged())
     assert merges(clinic) == []
+
+
+def test_a_message_merges_at_most_a_hundred_pairs(clinic: Clinic) -> None:
+    add_node(clinic)
+
+    def message(pairs: int) -> bytes:
+        segments = [made.header("ADT^A40^ADT_A39"), "EVN|A40|20260304090000"]
+        for number in range(pairs):
+            segments += [made.pid(number=f"A{number}"), f"MRG|B{number}"]
+        return made.message(*segments)
+
+    (ack,) = sent(clinic, message(101))
+    assert (ack.code, ack.reason, waiting(clinic)) == ("AE", "too many merges", 0)
+    taken(clinic, message(100))
+    assert waiting(clinic) == 100
+
+
+def test_a_merge_that_cannot_be_read_keeps_back_no_other(clinic: Clinic) -> None:
+    only_on_sqlite(clinic.core.engine)
+    add_node(clinic)
+    taken(clinic, made.merged("P-8", "P-9"), made.merged())
+    with clinic.session as session:
+        first = select(Hl7Merge.one_key).order_by(Hl7Merge.created, Hl7Merge.id).limit(1)
+        keys = {"key": session.scalars(first).one()}
+        session.execute(text("UPDATE hl7_merges SET created = '0' WHERE one_key = :key"), keys)
+        session.commit()
+    for number in ("P-0001", "P-0002", "P-8", "P-9"):
+        clinic.submit(PatientID=number)
+    assert merge_waiting(clinic) == 1
+    assert len(merges(clinic)) == 1
+    assert merge_waiting(clinic) == 0
+
+
+def test_a_merge_whose_exam_is_on_a_damaged_page_keeps_back_no_other(clinic: Clinic) -> None:
+    only_on_sqlite(clinic.core.engine)
+    add_node(clinic)
+    exam = clinic.submit(PatientID="P-9").study_id
+    for number in range(40):
+        clinic.submit(PatientID=f"X-{number}")
+    taken(clinic, made.merged("P-8", "P-9"), made.merged())
+    for number in ("P-0001", "P-0002", "P-8"):
+        clinic.submit(PatientID=number)
+    with clinic.session as session:
+        mark = session.get_one(Study, exam).wrapped_key
+    assert mark is not None
+    assert overwrite_pages(clinic.core.engine, mark) == 1
+    assert merge_waiting(clinic) == 1
+    assert len(merges(clinic)) == 1

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
+from portal import database
 from portal.hl7 import admission, taking
 from portal.hl7.admission import Caller
 from portal.models import AuditEvent, Hl7Message, HospitalOrder, Study
@@ -13,7 +14,16 @@ from portal.services import Services
 from tests.support.clinic import Clinic
 from tests.support.core import Clock
 from tests.support.hl7 import messages as made
-from tests.support.hl7.listening import CANARY, Ack, add_node, settings_of
+from tests.support.hl7.listening import (
+    CANARY,
+    Ack,
+    add_node,
+    connected,
+    listening,
+    settings_of,
+)
+from tests.support.queries.damaged_pages import overwrite_pages
+from tests.support.wait import only_on_sqlite
 
 
 @pytest.fixture
@@ -198,3 +208,60 @@ def test_an_error_that_nobody_expected_is_named_by_its_kind_alone(
     assert (ack.code, ack.reason) == ("AE", "failed")
     assert "ValueError" in caplog.text
     assert CANARY not in caplog.text + ack.raw.decode()
+
+
+def test_beyond_its_quota_a_node_is_to_try_again_and_no_other_is(clinic: Clinic) -> None:
+    add_node(clinic)
+    add_node(clinic, application="HIS")
+    clock = Clock()
+    with (
+        listening(clinic, clock, PLEURA_HL7_MESSAGES_PER_HOUR="3") as listens,
+        connected(listens) as peer,
+    ):
+        assert [peer.send(made.orm()).code for _ in range(3)] == ["AA"] * 3
+        again = made.orm()
+        ack = peer.send(again)
+        assert (ack.code, ack.reason) == ("AE", "too many messages")
+        assert peer.send(made.orm(application="HIS")).code == "AA"
+        clock.forward(minutes=21)
+        assert peer.send(again).code == "AA"
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "message"),
+    [
+        ("hospital_orders", "wrapped_key", made.orm("R", at="20260304100000")),
+        ("hospital_orders", "sealed_location", made.orm("R", place="", at="20260304100000")),
+        ("hospital_reports", "sealed_text", made.oru()),
+        ("studies", "sealed_phi", made.adt(patient=made.pid("OTHER^NAME"))),
+    ],
+)
+def test_what_is_damaged_here_has_a_final_answer_and_holds_up_no_other(
+    clinic: Clinic, take: Callable[..., Ack], table: str, column: str, message: bytes
+) -> None:
+    add_node(clinic)
+    clinic.submit()
+    assert [take(one).code for one in (made.orm(), made.oru())] == ["AA", "AA"]
+    with clinic.session as session:
+        session.execute(text(f"UPDATE {table} SET {column} = :bad"), {"bad": b"x" * 60})
+        session.commit()
+    ack = take(message)
+    assert (ack.code, ack.reason) == ("AR", "damaged")
+    assert take(made.orm(accession="A-2")).code == "AA"
+
+
+def test_a_damaged_page_has_a_final_answer_and_a_database_that_is_away_has_none(
+    clinic: Clinic, take: Callable[..., Ack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_on_sqlite(clinic.core.engine)
+    add_node(clinic)
+    assert take(made.orm()).code == "AA"
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_BUSY_SECONDS", 0.1)
+        with clinic.core.engine.begin():
+            assert take(made.orm("R", at="20260304100000")).reason == "not now"
+    with clinic.session as session:
+        mark = session.scalars(select(HospitalOrder.wrapped_key)).one()
+    assert overwrite_pages(clinic.core.engine, mark) == 1
+    ack = take(made.orm("R", at="20260304100000"))
+    assert (ack.code, ack.reason) == ("AR", "damaged")

@@ -18,12 +18,17 @@ from portal import audit, database
 from portal.accounts import api_tokens, break_glass, invitations, people, sessions
 from portal.accounts.throttle import Throttle
 from portal.audit import verification
+from portal.dicom_network import nodes as dicom_nodes
 from portal.governance import purges, quarantine
+from portal.hl7 import nodes
 from portal.jobs import worker_tokens
 from portal.models import (
     AuditEvent,
     AuditLink,
     Blob,
+    DicomNode,
+    ExamLinkKey,
+    Hl7Node,
     JobKind,
     PurgeReason,
     QuarantinedFile,
@@ -39,11 +44,13 @@ from portal.operations.table_dump import TABLES, digest_of
 from portal.reading import case, reviews
 from portal.settings import Settings
 from portal.settings.secret_files import new_backup_key, new_key_ring
+from portal.teams import exam_links
 from portal.vault import Vault
 from tests.portal.vault.test_vault import files
 from tests.support.audit_log import disarm, fill, link
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW, Core
+from tests.support.hl7.listening import add_node
 from tests.support.hostile_files.damage import flipped
 from tests.support.pictures import CANARY
 
@@ -223,8 +230,20 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
         break_glass.open_case(
             session, clinic.vault, Throttle(), clinic.admin, **asked, now=NOW, lifetime=lifetime
         )
+        key = exam_links.make_key(session, clinic.vault, clinic.admin, clinic.owner.team_id, NOW)
+        dicom_nodes.add(
+            session,
+            clinic.admin,
+            dicom_nodes.Described("CT", "CT1", clinic.owner.team_id, networks="127.0.0.1"),
+            NOW,
+        )
+    node = add_node(clinic)
     make(clinic, tmp_path / "one.backup")
     with clinic.session as session:  # which the restored portal does not have
+        exam_links.end_key(
+            session, clinic.admin, clinic.owner.team_id, UUID(key.partition(".")[0]), NOW
+        )
+        nodes.switch(session, clinic.admin, node.id, NOW, on=False)
         invitations.accept_invitation(session, link, password="blue kettle on tuesday", now=NOW)
         people.disable(session, clinic.admin, mate.id, NOW)
         worker_tokens.revoke(session, clinic.admin, worker.id, NOW)
@@ -239,8 +258,12 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
         last = session.scalars(select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(1)).one()
         restored = json.loads(last.detail)
         assert break_glass.under(session, clinic.admin, study_id, NOW).grant is None
+        for table in (DicomNode, Hl7Node):
+            assert session.scalars(select(table.disabled_at)).one() is not None
+        assert session.scalars(select(ExamLinkKey.ended_at)).one() is not None
     ways = ("sessions", "links", "tokens", "worker_tokens", "grants")
-    assert [restored[name] for name in ways] == [1] * 5
+    ways += ("link_keys", "dicom_nodes", "hl7_nodes")
+    assert [restored[name] for name in ways] == [1] * 8
 
 
 def test_a_backup_moves_from_one_kind_of_database_to_the_other(

@@ -52,6 +52,10 @@ def panel(stated: Stated) -> HospitalPanel | None:
     notes = []
     if stated.hides_report:
         notes.append(_("The hospital has sent a report. It is shown after your finding."))
+    if stated.is_damaged:
+        notes.append(
+            _("What the hospital has sent for this case can’t be read: its record is damaged.")
+        )
     if stated.of_another:
         notes.append(
             _(

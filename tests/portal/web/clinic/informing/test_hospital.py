@@ -5,13 +5,14 @@ from flask import Flask
 from sqlalchemy import select
 
 from portal.hl7 import nodes
-from portal.models import AiShown, Review, Team, TeamChoices, Verdict
+from portal.models import AiShown, HospitalOrder, HospitalReport, Review, Team, TeamChoices, Verdict
 from tests.portal.web.clinic.test_identity import send
 from tests.support.core import NOW
 from tests.support.hl7 import messages as made
 from tests.support.hl7.listening import give
 from tests.support.people import Person
 from tests.support.portal_app import core_of, sign_in
+from tests.support.queries.damaged_pages import overwrite_pages
 
 
 @pytest.fixture
@@ -81,3 +82,19 @@ def test_a_report_is_shown_after_ones_own_finding_where_findings_are_hidden(
         session.add(Review(study_id=study, reader_id=reader.id, verdict=Verdict.AGREE, created=NOW))
         session.commit()
     assert "on the left." in client.get(f"/studies/{study}").text
+
+
+@pytest.mark.usefixtures("node")
+@pytest.mark.parametrize("table", [HospitalOrder, HospitalReport])
+def test_a_damaged_page_of_what_was_stated_hides_no_case(
+    app: Flask, reader: Person, table: type[HospitalOrder] | type[HospitalReport]
+) -> None:
+    study = send(app, reader)
+    give(core_of(app), made.orm(), made.oru())
+    client = sign_in(app, reader)
+    with core_of(app).sessions() as session:
+        mark = session.scalars(select(table.wrapped_key)).one()
+    assert overwrite_pages(core_of(app).engine, mark) == 1
+    page = client.get(f"/studies/{study}")
+    assert page.status_code == 200
+    assert "What the hospital has sent for this case can’t be read" in page.text
