@@ -1,9 +1,11 @@
 """What becomes of the instances of one request of STOW-RS: each is stored as by C-STORE.
 
-Each is a transaction of its own. Where the disk, the quota or the database keeps one out, those
-behind it are not tried: their sender gets the same answer for them, and sends them again.
+Each is a transaction of its own. Where the disk, the quota or the database keeps one out, or the
+request has taken as much processor time as it may, those behind it are not even read: their sender
+gets the same answer for them, and sends them again.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,6 +22,7 @@ from portal.dicom_network.storing import (
     Sender,
     refused,
 )
+from portal.formats import zip_archive
 from portal.formats.refusals import Refused
 from portal.intake import check
 from portal.services import Services
@@ -33,8 +36,9 @@ MOST: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a request as it came. `refusal`: the code of why it is no instance; `size`: how
-    many bytes it had, also where they were dropped.
+    """One part of a request as it came. `refusal`: the code of why it is no instance, `not_now`
+    where it stands for all that was not looked at; `size`: how many bytes it had, also where they
+    were dropped.
     """
 
     data: bytes = field(repr=False)
@@ -62,26 +66,48 @@ class Outcome:
         return self.answer.status == NO_RESOURCES and self.answer.code != "too_large"
 
 
+def most_seconds(size: int) -> float:
+    """Processor time for a request of `size` bytes, as for a ZIP."""
+    return zip_archive.most_seconds(size)
+
+
 def take(
-    services: Services, session: Session, actor: Actor, parts: Iterable[Part], study_uid: str = ""
+    services: Services,
+    session: Session,
+    actor: Actor,
+    parts: Iterable[Part],
+    study_uid: str = "",
+    *,
+    seconds: float,
 ) -> list[Outcome]:
     """Store the instances, all of this study where one is named. No error comes out of here but
     those of reading the parts.
 
-    Their bytes are in the actor's quota already; each counts as a file. Behind the thousandth
-    nothing is read.
+    Their bytes are in the actor's quota already; each counts as a file, also where it is refused.
+    Behind the thousandth nothing is read, nor behind `seconds` of processor time for finding parts
+    and reading headers and stored files (`most_seconds`).
     """
     actor.require(Permission.STUDY_SUBMIT)
-    sender = Sender(actor, counts_bytes=False)
+    sender, work = Sender(actor, is_counted=True), check.Work()
     outcomes, stopped = list[Outcome](), None
+    began = time.thread_time()
     for part in parts:
+        work.seconds += time.thread_time() - began
         if len(outcomes) == MOST:
             outcomes.append(Outcome(refused(NO_RESOURCES, "too_many_instances", 1)))
             break
-        outcome = _taken(services, session, sender, part, study_uid, stopped)
-        outcomes.append(outcome)
-        if outcome.is_for_later:
-            stopped = outcome.answer
+        if stopped is None and (part.refusal == "not_now" or work.seconds > seconds):
+            stopped = storing.not_now()
+        if stopped is None:
+            stopped = storing.over_quota(services, actor, 0)
+        if stopped is not None:
+            outcomes.append(Outcome(stopped))
+        else:
+            outcome = _taken(services, session, sender, part, study_uid, work)
+            outcomes.append(outcome)
+            if outcome.is_for_later:
+                stopped = outcome.answer
+        began = time.thread_time()
     return outcomes
 
 
@@ -91,15 +117,13 @@ def _taken(
     sender: Sender,
     part: Part,
     study_uid: str,
-    stopped: Answer | None,
+    work: check.Work,
 ) -> Outcome:
-    header, why = _read(services, part)
+    header, why = _read(services, part, work)
     if why is None and study_uid and header.study_uid != study_uid:
         why = refused(OTHER_STUDY, "other_study")
-    answer = stopped
-    if answer is None:
-        given = Given(header.sop_class, header.sop_uid, part.data, part.size, why)
-        answer = storing.store(services, session, sender, given)
+    given = Given(header.sop_class, header.sop_uid, part.data, part.size, why)
+    answer = storing.store(services, session, sender, given, work)
     if answer.code == "unsupported_transfer_syntax":
         answer = refused(NO_SUCH_SYNTAX, answer.code)
     return Outcome(answer, header.sop_class, header.sop_uid, header.study_uid)
@@ -108,7 +132,9 @@ def _taken(
 _UNKNOWN: Final = check.ObjectHeader(sop_class="", sop_uid="", study_uid="", made_here=False)
 
 
-def _read(services: Services, part: Part) -> tuple[check.ObjectHeader, Answer | None]:
+def _read(
+    services: Services, part: Part, work: check.Work
+) -> tuple[check.ObjectHeader, Answer | None]:
     """What the part is by its header, read in the confined process; and why it is not taken."""
     if part.refusal == "too_large":
         return _UNKNOWN, storing.too_large(services)
@@ -117,7 +143,7 @@ def _read(services: Services, part: Part) -> tuple[check.ObjectHeader, Answer | 
     if not kinds.looks_like_dicom(part.data):
         return _UNKNOWN, refused(NOT_UNDERSTOOD, "not_dicom")
     try:
-        header = check.object_header(part.data, storing.limits(services))
+        header = check.object_header(part.data, storing.limits(services), work)
     except Refused as why:
         return _UNKNOWN, refused(NOT_UNDERSTOOD, why.code)
     if header.sop_class not in classes.PICTURES | classes.OBJECTS:

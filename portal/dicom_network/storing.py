@@ -50,13 +50,13 @@ _FULL_SECONDS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sends: a node, or, without one, a program with a token. `counts_bytes`: those of the
-    instance are not in its quota yet.
+    """Who sends: a node, or, without one, a program with a token. `is_counted`: what it sends is
+    in its quota already.
     """
 
     actor: Actor
     node: DicomNode | None = None
-    counts_bytes: bool = True
+    is_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +90,31 @@ class Answer:
 STORED: Final = Answer(SUCCESS)
 
 
-def store(services: Services, session: Session, sender: Sender, given: Given) -> Answer:
-    """Store an instance, or refuse it and keep the reason. No error comes out of here."""
+def store(
+    services: Services,
+    session: Session,
+    sender: Sender,
+    given: Given,
+    work: check.Work | None = None,
+) -> Answer:
+    """Store an instance, or refuse it and keep the reason. No error comes out of here.
+
+    `work`: of the request that it came with; what reading it takes is added.
+    """
     now = services.clock()
+    work = check.Work() if work is None else work
     try:
-        answer, job_id = _stored(services, session, sender, given, now)
+        answer, job_id = _stored(services, session, sender, given, now, work)
         if answer.code and answer.status != NO_RESOURCES:
             _note(services, session, sender, given, answer, now)
-            _keep(services, session, sender, given, answer, now)
+            _keep(services, session, sender, given, answer, now, work)
         if job_id is not None:
             _ring(services, session, job_id)
         return answer
     except (*UNAVAILABLE, VaultError) as error:
         _log.warning("a data set could not be stored: %s", type(error).__name__)
         _let_go(session)
-        return refused(NO_RESOURCES, "not_now", _AWAY_SECONDS)
+        return not_now()
     except Exception as error:  # its text may quote the data set
         _log.error("a data set could not be stored: %s", type(error).__name__)
         _let_go(session)
@@ -115,6 +125,20 @@ def refused(status: int, code: str, seconds: int = 0) -> Answer:
     """A refusal whose comment is its code in words."""
     comment = f"Refused: {code.replace('_', ' ')}"[:_LONGEST_COMMENT]
     return Answer(status, comment, code, seconds)
+
+
+def not_now() -> Answer:
+    """The refusal of what can be stored when it is sent again after a while."""
+    return refused(NO_RESOURCES, "not_now", _AWAY_SECONDS)
+
+
+def over_quota(services: Services, actor: Actor, size: int) -> Answer | None:
+    """Count an instance of so many bytes; the refusal where the quota is reached."""
+    try:
+        services.quotas.upload(size, str(actor.user_id), actor.address, services.clock())
+    except QuotaReached as reached:
+        return refused(NO_RESOURCES, "quota", max(1, round(reached.seconds)))
+    return None
 
 
 def too_large(services: Services) -> Answer:
@@ -129,23 +153,27 @@ def limits(services: Services) -> Limits:
 
 
 def _stored(
-    services: Services, session: Session, sender: Sender, given: Given, now: datetime
+    services: Services,
+    session: Session,
+    sender: Sender,
+    given: Given,
+    now: datetime,
+    work: check.Work,
 ) -> tuple[Answer, UUID | None]:
     """The answer, and the job that is to be announced."""
     if given.refused is not None:
         return given.refused, None
     if _is_nearly_full(services, given.size):
         return refused(NO_RESOURCES, "disk_nearly_full", _FULL_SECONDS), None
-    actor = sender.actor
+    if not sender.is_counted:
+        over = over_quota(services, sender.actor, given.size)
+        if over is not None:
+            return over, None
     try:
-        size = given.size if sender.counts_bytes else 0
-        services.quotas.upload(size, str(actor.user_id), actor.address, now)
         if given.sop_class in classes.OBJECTS:
-            header = check.object_header(given.data, limits(services))
+            header = check.object_header(given.data, limits(services), work)
             return _filed(services, session, sender, given, header, now), None
-        return _submitted(services, session, sender, given, now)
-    except QuotaReached as reached:
-        return refused(NO_RESOURCES, "quota", max(1, round(reached.seconds))), None
+        return _submitted(services, session, sender, given, now, work)
     except Refused as why:
         return refused(NOT_UNDERSTOOD, why.code), None
     except DataError:  # a text or number that no column can hold
@@ -160,9 +188,13 @@ def _stored(
 
 
 def _submitted(
-    services: Services, session: Session, sender: Sender, given: Given, now: datetime
+    services: Services,
+    session: Session,
+    sender: Sender,
+    given: Given,
+    now: datetime,
+    work: check.Work,
 ) -> tuple[Answer, UUID | None]:
-    work = check.Work()
     upload = check.check("", given.data, limits(services), work)
     found = ObjectHeader(
         sop_class=upload.header["sop_class"],
@@ -267,6 +299,7 @@ def _keep(
     given: Given,
     answer: Answer,
     now: datetime,
+    work: check.Work,
 ) -> None:
     """Put a refused picture into quarantine. Without that the answer is the same.
 
@@ -277,7 +310,7 @@ def _keep(
         return
     study_uid = ""
     try:
-        header = check.object_header(given.data, limits(services))
+        header = check.object_header(given.data, limits(services), work)
         if header.made_here:
             return
         study_uid = header.study_uid

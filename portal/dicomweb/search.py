@@ -1,9 +1,10 @@
 """QIDO-RS: studies, series and instances by what their headers hold, a page at a time.
 
 Exams are walked from the newest on until the page is full. How many exams and headers one request
-reads is bounded; where that ends it, what was found is answered with a warning.
+reads is bounded, and so is its time; where that ends it, what was found is answered with a warning.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,9 @@ from portal.vault import NotReadable, Vault
 _AT_ONCE: Final = 50
 # Of one request; each is a file that is opened.
 MOST_HEADERS: Final = 1000
+# Of the wall's clock: a header that was not read lately takes milliseconds, or seconds where its
+# file is made for that, and a thread is held meanwhile.
+MOST_SECONDS: Final = 10.0
 INCOMPLETE: Final = "The search was ended before all was looked at: ask for fewer by more keys."
 LEFT_OUT: Final = "Some instances are damaged and left out."
 
@@ -66,6 +70,7 @@ class _Search:
     level: Level
     query: Query
     address: Address
+    ends: float = field(default_factory=lambda: time.monotonic() + MOST_SECONDS)
     headers: int = 0
     damaged: int = 0
     shown: set[UUID] = field(default_factory=set)
@@ -73,10 +78,16 @@ class _Search:
     def header(self, one: Served) -> Elements:
         """An instance's header; NotReadable, or _Ended where it would be one too many."""
         if not file_parts.is_known(one):
+            self.go_on()
             if self.headers >= MOST_HEADERS:
                 raise _Ended
             self.headers += 1
         return file_parts.header_of(self.vault, one).elements
+
+    def go_on(self) -> None:
+        """_Ended where the time is over."""
+        if time.monotonic() > self.ends:
+            raise _Ended
 
     def any_header(self, some: Sequence[Served]) -> Elements:
         """The header of the first that can be read; NotReadable where none can."""
@@ -168,6 +179,7 @@ def _matching(
     asked: _Search, session: Session, actor: Actor, ids: Sequence[UUID]
 ) -> Iterator[tuple[UUID, _Match]]:
     for begin in range(0, len(ids), _AT_ONCE):
+        asked.go_on()
         some = ids[begin : begin + _AT_ONCE]
         known = instances.of_exams(session, asked.vault, actor, some)
         session.commit()  # nothing waits while headers are read

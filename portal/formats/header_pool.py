@@ -185,10 +185,10 @@ class HeaderPool:
         digest: str = self.ask({"what": "pixels_digest"}, data, work, shape=_Digest)["digest"]
         return digest
 
-    def object_header(self, data: bytes, limits: Limits) -> ObjectHeader:
-        """What `dicom.object_header` returns or refuses."""
+    def object_header(self, data: bytes, limits: Limits, work: Work | None = None) -> ObjectHeader:
+        """What `dicom.object_header` returns or refuses; what it took is added to `work`."""
         asked = {"what": "object", "limits": asdict(limits)}
-        return ObjectHeader(**self.ask(asked, data, shape=_Object)["object"])
+        return ObjectHeader(**self.ask(asked, data, work, shape=_Object)["object"])
 
     def commitment(self, data: bytes) -> Commitment:
         """What `dicom.commitment` returns or refuses."""

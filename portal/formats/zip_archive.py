@@ -19,16 +19,26 @@ _ENTRY: Final = b"PK\x01\x02"
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _NAME_LENGTH: Final = 200
 _ENCRYPTED: Final = 0x1
+# Of processor time, for what was sent at all and for each 2 MiB of it. Pictures take a few
+# milliseconds each.
+SECONDS: Final = 0.25
 # What systems and CD writers add to pictures. Hidden files begin with a dot.
 _NOT_PICTURES: Final = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "__macosx"})
+
+
+def most_seconds(size: int, seconds: float = SECONDS) -> float:
+    """Processor time that several files of `size` bytes together may take, sent at once: `seconds`,
+    and as much again for each 2 MiB.
+    """
+    return seconds * (1 + size / (2 * 2**20))
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
     """What is unpacked at most: bytes of the ZIP and of all its members, members, ratio of each.
 
-    `seconds`: processor time that unpacking and reading headers may take together, and as much
-    again for each 2 MiB of the ZIP. Pictures take a few milliseconds each.
+    `seconds`: processor time that unpacking and reading headers may take together, see
+    `most_seconds`.
     """
 
     max_bytes: int
@@ -37,7 +47,7 @@ class ArchiveLimits:
     unfolds: int = 4  # all members together, in times of max_bytes
     ratio: int = 100  # of each member; those of X-rays are below 20
     max_header_bytes: int = MAX_HEADER_BYTES
-    seconds: float = 0.25
+    seconds: float = SECONDS
 
     def of_file(self) -> Limits:
         """What one member is checked by."""
@@ -45,7 +55,7 @@ class ArchiveLimits:
 
     def most_seconds(self, size: int) -> float:
         """Processor time for a ZIP of `size` bytes."""
-        return self.seconds * (1 + size / (2 * 2**20))
+        return most_seconds(size, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,15 @@ def check(filename: str, data: bytes, limits: Limits, work: Work | None = None) 
         raise refuse("unreadable") from error
 
 
-def object_header(data: bytes, limits: Limits) -> ObjectHeader:
-    """What an object that is no picture is filed by (see `dicom.object_header`), or Refused."""
+def object_header(data: bytes, limits: Limits, work: Work | None = None) -> ObjectHeader:
+    """What an object that is no picture is filed by (see `dicom.object_header`), or Refused.
+
+    The processor time that it took is added to `work`.
+    """
     if len(data) > limits.max_bytes:
         raise refuse("too_large", megabytes=limits.max_bytes // (1024 * 1024))
     try:
-        return header_pool.shared().object_header(data, limits)
+        return header_pool.shared().object_header(data, limits, work)
     except Refused:
         raise
     except Exception as error:

@@ -45,7 +45,7 @@ async def send_answer(
     await send({"type": "http.response.start", "status": answer.status, "headers": lines})
     if isinstance(answer.body, EventStream):
         connection.streaming = True
-        await _stream(answer.body, receive, send)
+        await _stream(connection, answer.body, waiting, reader, receive, send)
         connection.streaming = False
     else:
         await _send_bytes(connection, answer.body, waiting, reader, send)
@@ -67,13 +67,35 @@ async def _send_bytes(
             here.take(len(part))
 
 
-async def _stream(body: EventStream, receive: Receive, send: Send) -> None:
+async def _stream(
+    connection: Connection,
+    body: EventStream,
+    waiting: WaitingAnswers,
+    reader: Reader,
+    receive: Receive,
+    send: Send,
+) -> None:
     """Send events until there are no more or the client has gone.
 
-    Two tasks for the whole stream: a task for each event cost more than the event.
+    What the stream holds in memory waits for its reader as a whole answer does; events hold nothing
+    and never give way. Two tasks for the whole stream: a task for each event cost more than the
+    event.
     """
-    events = body.events()
-    sending = asyncio.ensure_future(_send_events(events, send))
+    if not body.holds:
+        await _until_the_end(body.events(), receive, send, _count_nothing)
+        return
+    with waiting.wait(body.holds, reader, connection.abort) as here:
+        await _until_the_end(body.events(), receive, send, here.take)
+
+
+def _count_nothing(_size: int) -> None:
+    pass
+
+
+async def _until_the_end(
+    events: AsyncGenerator[bytes, None], receive: Receive, send: Send, take: Callable[[int], None]
+) -> None:
+    sending = asyncio.ensure_future(_send_events(events, send, take))
     gone = asyncio.ensure_future(_until_gone(receive))
     try:
         await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,10 +108,13 @@ async def _stream(body: EventStream, receive: Receive, send: Send) -> None:
         sending.result()
 
 
-async def _send_events(events: AsyncGenerator[bytes, None], send: Send) -> None:
+async def _send_events(
+    events: AsyncGenerator[bytes, None], send: Send, take: Callable[[int], None]
+) -> None:
     async for event in events:
         async with asyncio.timeout(limits.ANSWER_SECONDS):
             await send({"type": "http.response.body", "body": event, "more_body": True})
+        take(len(event))
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

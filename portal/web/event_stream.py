@@ -19,10 +19,13 @@ class EventStream:
     The generator runs outside of any request: what it needs is passed to it. It sends something
     every few seconds (a line that begins with a colon is ignored by clients), because nothing else
     shows that a client has gone without a word.
+
+    `holds`: how many bytes it has in memory at most until its reader has taken them; 0 for events.
     """
 
-    def __init__(self, events: Callable[[], AsyncGenerator[bytes, None]]) -> None:
+    def __init__(self, events: Callable[[], AsyncGenerator[bytes, None]], holds: int = 0) -> None:
         self.events = events
+        self.holds = holds
 
     def __iter__(self) -> Iterator[bytes]:
         """The same for a server without an event loop, such as that of tests."""

@@ -1,9 +1,11 @@
 """The parts of a body of several parts (RFC 2046), read one after the other.
 
 Of a part that is larger than it may be nothing is kept. Boundaries are looked for as the bytes
-come, so one part is in memory beside the body that the server holds.
+come, so one part is in memory beside the body that the server holds. A body may consist of nothing
+but what looks like boundaries: the search for them has an end.
 """
 
+import time
 from collections.abc import Iterator
 from email.parser import BytesParser
 from typing import IO, Final
@@ -22,18 +24,47 @@ class NoParts(Exception):
     """The body does not begin with a boundary of this name, or the name is none."""
 
 
-def read(stream: IO[bytes], boundary: str, media_type: str, most: int) -> Iterator[Part]:
+class _Spent(Exception):
+    """The search has taken as much processor time as it may."""
+
+
+def read(
+    stream: IO[bytes], boundary: str, media_type: str, most: int, *, most_seconds: float
+) -> Iterator[Part]:
     """The parts of a body; NoParts where there is no first one.
 
     Of each part at most `most` bytes are kept. `refusal`: `part_type` where it names another media
-    type, `too_large`, or `truncated` where the body ends within it.
+    type, `too_large`, or `truncated` where the body ends within it. Once finding the parts has
+    taken `most_seconds` of this thread's processor time, the last one has `not_now`: it stands for
+    all that follow.
     """
     if not 0 < len(boundary) <= _LONGEST_BOUNDARY or not boundary.isascii():
         raise NoParts
-    source, mark = _Source(stream), b"\r\n--" + boundary.encode()
-    if not source.take(mark, 0, is_boundary=True).is_ended:
+    source, mark = _Source(stream, most_seconds), b"\r\n--" + boundary.encode()
+    try:
+        is_ended = source.take(mark, 0, is_boundary=True).is_ended
+    except _Spent:
+        return iter([Part(b"", 0, "not_now")])
+    if not is_ended:
         raise NoParts
-    return _parts(source, mark, media_type, most)
+    source.pause()
+    return _found(source, mark, media_type, most)
+
+
+def _found(source: "_Source", mark: bytes, media_type: str, most: int) -> Iterator[Part]:
+    """The parts, where their taker's own work does not count as search."""
+    parts = _parts(source, mark, media_type, most)
+    while True:
+        source.go_on()
+        try:
+            part = next(parts, None)
+        except _Spent:
+            yield Part(b"", 0, "not_now")
+            return
+        source.pause()
+        if part is None:
+            return
+        yield part
 
 
 def _parts(source: "_Source", mark: bytes, media_type: str, most: int) -> Iterator[Part]:
@@ -75,9 +106,18 @@ class _Taken:
 class _Source:
     """A stream with what was read of it ahead. A boundary may be its first bytes."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], most_seconds: float) -> None:
         self._stream = stream
         self._ahead = bytearray(b"\r\n")
+        self._left, self._began = most_seconds, time.thread_time()
+
+    def pause(self) -> None:
+        """What follows is not the search's work."""
+        self._left -= time.thread_time() - self._began
+
+    def go_on(self) -> None:
+        """It is again."""
+        self._began = time.thread_time()
 
     def begins_with(self, text: bytes) -> bool:
         """Whether this comes next; also True at the end of the stream."""
@@ -119,6 +159,8 @@ class _Source:
         return after in (b"", b"--") or after[:1] in _AFTER
 
     def _fill(self) -> bool:
+        if time.thread_time() - self._began > self._left:
+            raise _Spent
         piece = self._stream.read(_PIECE)
         self._ahead += piece
         return bool(piece)

@@ -30,8 +30,9 @@ def whole(parts: Iterable[Part], kind: str) -> Response:
     return Response(body, content_type=_content_type(kind, boundary))
 
 
-def streamed(parts: Iterable[Part], kind: str) -> Response:
-    """An answer of parts that are made one after the other, as they are taken.
+def streamed(parts: Iterable[Part], kind: str, largest: int) -> Response:
+    """An answer of parts that are made one after the other, as they are taken. `largest`: bytes of
+    the largest one, which the server counts for as long as the answer waits for its reader.
 
     Where making one fails, the answer ends without its last boundary: its reader knows then.
     """
@@ -42,9 +43,8 @@ def streamed(parts: Iterable[Part], kind: str) -> Response:
         while (piece := await asyncio.to_thread(next, made, None)) is not None:
             yield piece
 
-    return Response(
-        EventStream(pieces), content_type=_content_type(kind, boundary), direct_passthrough=True
-    )
+    body = EventStream(pieces, largest)
+    return Response(body, content_type=_content_type(kind, boundary), direct_passthrough=True)
 
 
 def _boundary() -> str:
@@ -65,4 +65,5 @@ def _pieces(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
         for begin in range(0, len(part.data), _PIECE):
             yield part.data[begin : begin + _PIECE]
         yield b"\r\n"
+        del part  # or it would be there while the next is made
     yield f"--{boundary}--\r\n".encode()

@@ -121,8 +121,11 @@ def _instances(study_uid: str, series_uid: str = "", sop_uid: str = "") -> Respo
     # Made here: the parts of several are made after the request's end.
     locations = [addresses.of(one, Level.INSTANCES) for one in served]
     parts = map(Part, kinds, retrieval.files(vault, served), locations)
-    make = multipart.streamed if len(served) > 1 else multipart.whole
-    return _warned(make(parts, DICOM), damaged)
+    if len(served) == 1:
+        return _warned(multipart.whole(parts, DICOM), damaged)
+    # The file as it is stored: of a result it is the archive, which is in memory with its member.
+    largest = max(one.blob.size for one in served)
+    return _warned(multipart.streamed(parts, DICOM, largest), damaged)
 
 
 def _metadata(study_uid: str, series_uid: str = "", sop_uid: str = "") -> Response:

@@ -42,16 +42,18 @@ def _answer(study_uid: str = "") -> Response:
     kind, of_parts, boundary = media_types.of_body()
     if kind != _RELATED or of_parts not in ("", DICOM):
         raise Problem(415, "not_related", f'Send {_RELATED}; type="{DICOM}".')
+    seconds = parts.most_seconds(request.content_length or 0)
+    most = services.settings.max_upload_bytes
     try:
-        sent = body_parts.read(request.stream, boundary, DICOM, services.settings.max_upload_bytes)
+        sent = body_parts.read(request.stream, boundary, DICOM, most, most_seconds=seconds)
     except body_parts.NoParts:
         raise Problem(400, "no_parts", "The body holds no part with its boundary.") from None
-    outcomes = parts.take(services, db_session(), guard.actor(), sent, study_uid)
+    outcomes = parts.take(services, db_session(), guard.actor(), sent, study_uid, seconds=seconds)
     if not outcomes:
         raise Problem(400, "no_parts", "The body holds no part.")
     if all(one.answer.code == "too_large" for one in outcomes):
-        most = services.settings.max_upload_mb
-        raise Problem(413, "too_large", f"An instance may have at most {most} MB.")
+        megabytes = services.settings.max_upload_mb
+        raise Problem(413, "too_large", f"An instance may have at most {megabytes} MB.")
     response = Response(
         json.dumps(_described(outcomes)), _status(outcomes), content_type=media_type
     )

@@ -1,5 +1,6 @@
 """Searching: keys, pages and fields, and what of an exam is found at all."""
 
+import time
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -16,6 +17,7 @@ from portal.dicomweb.attributes import ALWAYS, Level, is_if_known
 from portal.dicomweb.queries import Query
 from portal.dicomweb.records import Served
 from portal.dicomweb.search import Found
+from portal.formats.header_pool import HeaderPool
 from portal.governance import joins, purges
 from portal.models import AuditEvent, Blob, BlobKind, Instance, PurgeReason
 from tests.support.clinic import Clinic, after
@@ -244,6 +246,38 @@ def test_a_search_that_would_read_too_much_ends_with_a_warning(
     found = ask(clinic)
     assert len(found.matches) == 1
     assert found.warnings == [search.INCOMPLETE]
+    # What was read is in memory: the same again gets further.
+    assert len(ask(clinic).matches) == 2
     monkeypatch.setattr(candidates, "MOST_EXAMS", 2)
     found = ask(clinic, limit=0)
     assert found.warnings == []
+
+
+@pytest.mark.parametrize("keys", [{}, {"in_study": frozenset({"CR"})}], ids=["shown", "sought"])
+def test_a_search_whose_headers_take_long_ends_with_a_warning(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
+) -> None:
+    for minute in range(3):
+        send(clinic, minute, Modality="DX" if minute else "CR")
+    asked, ask_pool = list[str](), HeaderPool.ask
+
+    def slow(pool: HeaderPool, what: Any, data: bytes, **more: Any) -> Any:
+        asked.append(what["what"])
+        time.sleep(0.3)
+        return ask_pool(pool, what, data, **more)
+
+    monkeypatch.setattr(HeaderPool, "ask", slow)
+    monkeypatch.setattr(search, "MOST_SECONDS", 0.25)
+    found = ask(clinic, **keys)
+    assert asked == ["elements"]
+    assert len(found.matches) == (0 if keys else 1)
+    assert found.warnings == [search.INCOMPLETE]
+
+
+def test_a_search_without_headers_has_an_end_too(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(clinic)
+    monkeypatch.setattr(search, "MOST_SECONDS", -1.0)
+    found = ask(clinic, limit=1, sop_uids=frozenset({"2.25.1"}))
+    assert (found.matches, found.warnings) == ([], [search.INCOMPLETE])

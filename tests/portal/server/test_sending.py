@@ -15,6 +15,7 @@ from portal.server.memory import WaitingAnswers
 from portal.web.event_stream import EventStream
 
 EVENTS = 100
+HELD = 1000
 
 
 class Reader:
@@ -36,10 +37,17 @@ class Reader:
         await self.leaves.wait()
         return {"type": "http.disconnect"}
 
-    async def read(self, events: AsyncGenerator[bytes, None]) -> None:
-        body = EventStream(lambda: events)
-        answer = sending.AppAnswer(200, [], body)
-        waiting = WaitingAnswers(1)
+    def abort(self) -> None:
+        self.leaves.set()
+
+    async def read(
+        self,
+        events: AsyncGenerator[bytes, None],
+        holds: int = 0,
+        waiting: WaitingAnswers | None = None,
+    ) -> None:
+        answer = sending.AppAnswer(200, [], EventStream(lambda: events, holds))
+        waiting = waiting or WaitingAnswers(1)
         await sending.send_answer(self, answer, waiting, "a", self.receive, self.send)  # type: ignore[arg-type]
 
 
@@ -99,6 +107,33 @@ def test_a_stream_ends_with_its_client_and_with_a_reader_who_is_too_slow(
         async with asyncio.timeout(60):
             await reading
         assert ended == ["ended", "ended"]
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, stream()).result()
+
+
+@pytest.mark.parametrize("holds", [HELD, 0], ids=["files", "events"])
+def test_slow_readers_of_files_give_way_and_those_of_events_do_not(holds: int) -> None:
+    """Each of them reads the first piece, and then nothing."""
+
+    async def stream() -> None:
+        waiting, ended = WaitingAnswers(2 * HELD), list[str]()
+        readers = [Reader(slow_from=1) for _ in range(5)]
+        reading = list[asyncio.Task[None]]()
+        for number, reader in enumerate(readers, 1):
+            reading.append(asyncio.create_task(reader.read(some_events(ended), holds, waiting)))
+            while len(reader.messages) < 3 or sum(task.done() for task in reading) < len(ended):
+                await asyncio.sleep(0)
+            gone = max(0, number - 2) if holds else 0
+            async with asyncio.timeout(60):
+                while len(ended) < gone:
+                    await asyncio.sleep(0)
+            assert sum(one.leaves.is_set() for one in readers) == gone
+        for reader in readers:
+            reader.abort()
+        async with asyncio.timeout(60):
+            await asyncio.gather(*reading)
+        assert len(ended) == len(readers)
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, stream()).result()

@@ -1,6 +1,8 @@
 """Bodies of several parts, cut into pieces at every byte: the parts come out as they went in."""
 
 import io
+import math
+import time
 from typing import IO
 
 import pytest
@@ -27,8 +29,10 @@ class Slow(io.BytesIO):
         return super().read(self._step)
 
 
-def read(stream: IO[bytes], most: int = MOST) -> list[tuple[bytes, int, str]]:
-    found = body_parts.read(stream, BOUNDARY, DICOM, most)
+def read(
+    stream: IO[bytes], most: int = MOST, seconds: float = math.inf
+) -> list[tuple[bytes, int, str]]:
+    found = body_parts.read(stream, BOUNDARY, DICOM, most, most_seconds=seconds)
     return [(one.data, one.size, one.refusal) for one in found]
 
 
@@ -103,4 +107,21 @@ def test_of_a_part_over_the_limit_nothing_is_kept() -> None:
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "boundarÿ", "another"])
 def test_a_boundary_that_is_none_or_is_not_there_is_refused(boundary: str) -> None:
     with pytest.raises(NoParts):
-        body_parts.read(io.BytesIO(body_of([b"x"])), boundary, DICOM, MOST)
+        body_parts.read(io.BytesIO(body_of([b"x"])), boundary, DICOM, MOST, most_seconds=math.inf)
+
+
+def test_the_search_for_boundaries_ends_and_leaves_what_follows_to_be_sent_again() -> None:
+    false = f"\r\n--{BOUNDARY}er".encode() * 200_000
+    files = body_of([b"first", false, b"last"])
+    assert [one[2] for one in read(io.BytesIO(files))] == ["", "too_large", ""]
+    assert read(io.BytesIO(files), seconds=0.005) == [*of(b"first"), (b"", 0, "not_now")]
+
+
+def test_what_is_done_with_a_part_is_no_search() -> None:
+    stream = Slow(body_of([b"x", b"y", b"z"]), 10)
+    found = body_parts.read(stream, BOUNDARY, DICOM, MOST, most_seconds=0.1)
+    for part in found:
+        assert not part.refusal
+        began = time.thread_time()
+        while time.thread_time() - began < 0.15:
+            pass

@@ -3,16 +3,20 @@
 import gzip
 import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from portal.governance import purges
 from portal.models import PurgeReason
+from portal.web.dicomweb import multipart
+from portal.web.dicomweb.multipart import Part
+from portal.web.event_stream import EventStream
 from tests.support.core import NOW
 from tests.support.dicomweb.answers import (
     DICOM,
@@ -41,6 +45,49 @@ def with_results(app: Flask, reader: Person) -> Exam:
     analyse(app, exam)
     add_results(app, reader, exam)
     return exam
+
+
+class File(bytes):
+    """A file that notes its end."""
+
+    there = 0
+
+    def __init__(self, *_: object) -> None:
+        File.there += 1
+
+    def __del__(self) -> None:
+        File.there -= 1
+
+
+def test_files_are_in_memory_one_at_a_time() -> None:
+    there = list[int]()
+
+    def files() -> Iterator[Part]:
+        for number in range(3):
+            there.append(File.there)
+            yield Part("application/dicom", File(bytes([number]) * 3 * 2**20))
+
+    body = multipart.streamed(files(), "application/dicom", 3 * 2**20).response
+    assert sum(map(len, body)) > 9 * 2**20
+    assert there == [0, 0, 0]
+
+
+def test_the_server_counts_the_largest_file_of_a_study(
+    app: Flask, reader: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, counted, streamed = generate_uid(), list[int](), multipart.streamed
+
+    def noted(made: Iterable[Part], kind: str, largest: int) -> Response:
+        answer = streamed(made, kind, largest)
+        assert isinstance(answer.response, EventStream)
+        counted.append(answer.response.holds)
+        return answer
+
+    files = [send(app, reader, StudyInstanceUID=study, rows=rows).file for rows in (8, 64, 32)]
+    monkeypatch.setattr(multipart, "streamed", noted)
+    answer = Program(app, reader).get(f"studies/{study}")
+    assert sorted(data for _, data in parts(answer)) == sorted(files)
+    assert counted == [max(map(len, files))]
 
 
 @pytest.mark.parametrize("level", ["study", "series", "instance"])

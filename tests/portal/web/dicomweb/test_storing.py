@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from sqlalchemy import func, select, text
 
 from portal.accounts import sessions as account_sessions
 from portal.accounts.api_tokens import scopes_of
+from portal.dicom_network import parts as parts_of_requests
 from portal.dicom_network import refusals
+from portal.formats.header_pool import HeaderPool
 from portal.governance import quarantine
 from portal.models import (
     Arrival,
@@ -34,7 +37,7 @@ from portal.teams.rules.conditions import Conditions, Rule
 from tests.campaigns.same_uid import shown
 from tests.support.core import NOW, make_settings
 from tests.support.dicomweb.answers import DICOM, Program, parts
-from tests.support.dicomweb.sent import Sends, body_of
+from tests.support.dicomweb.sent import BOUNDARY, Sends, body_of
 from tests.support.people import Person
 from tests.support.pictures import compressed_dicom, dicom, jpeg, picture
 from tests.support.portal_app import core_of, make_app, make_person, sign_in
@@ -314,7 +317,7 @@ def test_below_the_watermark_of_the_disk_nothing_is_taken_and_the_sender_waits(
     answer = Sends(app, make_person(app, Role.READER)).store(*files)
     assert answer.status == 503
     assert int(answer.response.headers["Retry-After"]) == 300
-    assert answer.failed == {uid_of(one): 0xA700 for one in files}
+    assert (answer.failed, answer.others) == ({uid_of(files[0]): 0xA700}, [0xA700])
     assert counted(app) == NOTHING
     assert events(app, "dicom_object_refused") == []
 
@@ -325,11 +328,79 @@ def test_the_quota_counts_each_instance(tmp_path: Path) -> None:
     files = [complete(), complete(pixels=b"\1" * 96)]
     answer = sends.store(*files)  # the request is one, as a ZIP is
     assert (answer.status, answer.stored) == (202, [uid_of(files[0])])
-    assert answer.failed == {uid_of(files[1]): 0xA700}
+    assert answer.others == [0xA700]
     again = sends.send(body_of(files))
     assert again.status == 429
     assert int(again.response.headers["Retry-After"]) > 0
     assert counted(app) == ONE
+
+
+def noted_work(
+    monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float] = lambda _size: 0.0
+) -> list[str]:
+    """What the confined processes are asked for; `seconds`: what each file takes more."""
+    asked, ask = list[str](), HeaderPool.ask
+
+    def noted(pool: HeaderPool, what: Any, data: bytes, work: Any = None, **more: Any) -> Any:
+        asked.append(what["what"])
+        if work is not None:
+            work.seconds += seconds(len(data))
+        return ask(pool, what, data, work, **more)
+
+    monkeypatch.setattr(HeaderPool, "ask", noted)
+    return asked
+
+
+def test_what_is_refused_counts_as_well_and_behind_the_quota_no_header_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(make_settings(tmp_path, PLEURA_UPLOADS_PER_HOUR="3", PLEURA_DICOM_FREE_MB="0"))
+    sends = Sends(app, make_person(app, Role.READER))
+    asked = noted_work(monkeypatch)
+    answer = sends.store(*(dicom(SOPClassUID=CT, Modality="CT") for _ in range(4)))
+    assert answer.reasons == [
+        *(f"Instance {number}: class not taken" for number in (1, 2)),
+        *(f"Instance {number}: quota" for number in (3, 4)),
+    ]
+    assert asked == ["object"] * 2
+    assert len(events(app, "dicom_object_refused")) == 2
+
+
+def test_the_work_on_a_request_is_bounded_and_the_rest_is_to_be_sent_again(
+    app: Flask, reader: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [complete(), dicom(SOPClassUID=CT, Modality="CT"), complete(), complete()]
+    size = len(body_of(files))
+    asked = noted_work(monkeypatch, lambda _size: parts_of_requests.most_seconds(size) / 3)
+    answer = Sends(app, reader).store(*files)
+    assert answer.status == 202
+    assert answer.stored == [uid_of(files[0])]
+    assert answer.reasons == [
+        "Instance 2: class not taken",
+        "Instance 3: not now",
+        "Instance 4: not now",
+    ]
+    assert answer.others == [0xA700] * 2
+    assert asked == ["object", "upload", "object"]
+
+
+def test_a_body_of_what_looks_like_boundaries_is_not_searched_to_its_end(
+    app: Flask, reader: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_of_requests, "most_seconds", lambda _size: 0.0)
+    answer = Sends(app, reader).send(f"\r\n--{BOUNDARY}x".encode() * 20_000)
+    assert (answer.status, answer.others) == (503, [0xA700])
+    assert answer.response.headers["Retry-After"] == "30"
+
+
+def test_a_stored_picture_is_read_once_for_all_that_come_under_its_uid(
+    app: Flask, reader: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = noted_work(monkeypatch)
+    answer = Sends(app, reader).store(*(shown(shade) for shade in (1, 2, 3)))
+    assert answer.status == 200
+    assert counted(app)["instances"] == 3
+    assert asked.count("pixels_digest") == 3, "the first one's, and two others"
 
 
 def test_while_the_database_refuses_nothing_is_stored_and_the_sender_waits(
