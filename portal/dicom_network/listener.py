@@ -35,7 +35,7 @@ from portal.dicom_network.sending import peer, proofs
 from portal.formats.refusals import Refused
 from portal.governance import scheduler_signs
 from portal.intake import check
-from portal.listeners import peers
+from portal.listeners import accepting, peers
 from portal.models import DicomNode
 from portal.services import Services
 from portal.settings.dicom import Dicom
@@ -77,6 +77,7 @@ class Listener:
             seconds=settings.idle_seconds,
             tls=peers.tls_context(files) if files else None,
         )
+        self.accepts: threading.Thread | None = None  # in which the server runs
 
     @property
     def port(self) -> int:
@@ -224,6 +225,7 @@ def listening(services: Services, engine: Engine, settings: Dicom) -> Iterator[L
     log_kinds_of_errors()
     listener = Listener(services, engine, settings)
     thread = threading.Thread(target=listener.server.serve_forever, args=(0.2,), daemon=True)
+    listener.accepts = thread
     thread.start()
     try:
         yield listener
@@ -233,7 +235,9 @@ def listening(services: Services, engine: Engine, settings: Dicom) -> Iterator[L
 
 
 def run(services: Services, engine: Engine, settings: Dicom) -> None:
-    """Listen until SIGTERM or SIGINT, with signs of life in between."""
+    """Listen until SIGTERM or SIGINT, with signs of life in between; Deaf where no connection can
+    be accepted any more.
+    """
     logging.basicConfig(
         level=services.settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -241,13 +245,21 @@ def run(services: Services, engine: Engine, settings: Dicom) -> None:
     _stop_on_signals(stop)
     with listening(services, engine, settings) as listener:
         _log.info("%s listens at port %d", settings.ae_title, listener.port)
-        rounds = 0
-        while True:
-            _guarded(services, engine, rounds % _TIDY_EVERY == 0)
-            rounds += 1
-            if stop.wait(_SIGN_SECONDS):
-                break
+        give_signs(listener, services, engine, stop)
         _log.info("stopping")
+
+
+def give_signs(
+    listener: Listener, services: Services, engine: Engine, stop: threading.Event
+) -> None:
+    """Give signs of life, and tidy now and then, until `stop` is set; Deaf as `run`."""
+    rounds = 0
+    while True:
+        accepting.require(listener.accepts)
+        _guarded(services, engine, rounds % _TIDY_EVERY == 0)
+        rounds += 1
+        if stop.wait(_SIGN_SECONDS):
+            break
 
 
 def _guarded(services: Services, engine: Engine, is_time_to_tidy: bool) -> None:
