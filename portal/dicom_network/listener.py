@@ -33,7 +33,7 @@ from portal.dicom_network.admission import Caller
 from portal.dicom_network.association import Incoming, log_kinds_of_errors, silence
 from portal.dicom_network.sending import peer, proofs
 from portal.formats.refusals import Refused
-from portal.governance import scheduler_signs
+from portal.governance import clock, scheduler_signs
 from portal.intake import check
 from portal.listeners import accepting, peers
 from portal.models import DicomNode
@@ -266,7 +266,7 @@ def _guarded(services: Services, engine: Engine, is_time_to_tidy: bool) -> None:
     try:
         with database.sessions(engine)() as session:
             scheduler_signs.give(session, scheduler_signs.DICOM)
-            if is_time_to_tidy:
+            if is_time_to_tidy and clock.is_right(session, services.clock()):
                 refusals.forget_old(session, services.clock())
     except Exception as error:
         _log.warning("a sign of life failed: %s", type(error).__name__)

@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from portal import database
-from portal.governance import scheduler_signs
+from portal.governance import clock, scheduler_signs
 from portal.hl7 import admission, patients, taking, upkeep
 from portal.hl7.admission import Caller
 from portal.hl7.framing import BrokenFrame, Frames, TooLarge, framed
@@ -227,7 +227,7 @@ def _guarded(services: Services, engine: Engine, settings: Hl7, rounds: int) -> 
             scheduler_signs.give(session, scheduler_signs.HL7)
             if rounds % _MERGE_EVERY == 0:
                 patients.merge_waiting(session, services.vault, services.clock())
-            if rounds % _TIDY_EVERY == 0:
+            if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
                 upkeep.forget_old(session, services.clock(), settings.keep_days)
     except Exception as error:
         _log.warning("a sign of life failed: %s", type(error).__name__)

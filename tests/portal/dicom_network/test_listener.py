@@ -12,8 +12,8 @@ import pytest
 from pynetdicom.pdu_primitives import P_DATA
 from sqlalchemy import func, select
 
-from portal.dicom_network import classes, nodes, refusals
-from portal.governance import scheduler_signs
+from portal.dicom_network import classes, listener, nodes, refusals
+from portal.governance import clock, scheduler_signs
 from portal.models import (
     Arrival,
     ArrivalEnd,
@@ -25,14 +25,23 @@ from portal.models import (
     QuarantinedFile,
     Study,
 )
+from portal.services import Services
 from portal.teams.rules import changes
 from portal.teams.rules.conditions import Conditions, Rule
 from tests.campaigns.same_uid import shown
-from tests.support.clinic import Clinic
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.dicom import sender
 from tests.support.dicom.certificates import Certificates, made
-from tests.support.dicom.listening import OURS, TITLE, add_node, as_path, call, listening
+from tests.support.dicom.listening import (
+    OURS,
+    TITLE,
+    add_node,
+    as_path,
+    call,
+    listening,
+    settings_of,
+)
 from tests.support.pictures import compressed_dicom, dicom, jpeg
 from xray_files import kinds
 
@@ -438,6 +447,22 @@ def test_a_stop_waits_for_nobody_who_does_nothing(clinic: Clinic) -> None:
     with listening(clinic):
         pass
     assert time.monotonic() - began < 60
+
+
+def test_a_clock_years_ahead_removes_no_refusal(clinic: Clinic) -> None:
+    add_node(clinic)
+    with listening(clinic) as listens, sender.associated(listens) as sends:
+        assert sender.store(sends, dicom(NumberOfFrames=3)).Status == 0xC000
+    services = Services.open(settings_of(clinic), lambda: after(days=4000))
+    for is_confirmed, left in ((False, 1), (True, 0)):
+        with clinic.session as session:
+            if is_confirmed:
+                clock.confirm(session, clinic.admin, after(days=4000))
+        listener._guarded(services, clinic.core.engine, True)
+        with clinic.session as session:
+            assert session.scalar(select(func.count()).select_from(DicomRefusal)) == left
+            assert scheduler_signs.dicom_works(session)
+    services.broker.close()
 
 
 def test_readiness_knows_of_a_listener_that_is_missing(clinic: Clinic) -> None:
