@@ -112,14 +112,16 @@ class Listener:
         incoming, request = event.assoc, event.request
         node = incoming.node
         assert node is not None  # it was let in
-        is_too_large = incoming.bounded.is_too_large
+        bounded = incoming.bounded
+        is_dropped = bounded.is_too_large or bounded.is_without_room
         sent = arrivals.Sent(
             sop_class=str(request.AffectedSOPClassUID),
             sop_instance=str(request.AffectedSOPInstanceUID),
             context_class=str(event.context.abstract_syntax),
             transfer_syntax=str(event.context.transfer_syntax),
-            data_set=b"" if is_too_large else event.encoded_dataset(include_meta=False),
-            is_too_large=is_too_large,
+            data_set=b"" if is_dropped else event.encoded_dataset(include_meta=False),
+            is_too_large=bounded.is_too_large,
+            is_without_room=bounded.is_without_room,
         )
         request.DataSet = None  # one copy is enough
         answer = arrivals.take(

@@ -13,7 +13,7 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AddressInformation, RequestHandler, ThreadedAssociationServer
 
-from portal.dicom_network import classes
+from portal.dicom_network import classes, memory
 from portal.dicom_network.association import BoundedSocket, Incoming, Judge, Served
 from portal.listeners import accepting
 from portal.settings.dicom import Dicom
@@ -49,6 +49,7 @@ class Server(ThreadedAssociationServer):
         tls: ssl.SSLContext | None,
     ) -> None:
         self.judge, self.served, self.most_bytes = judge, served, most_bytes
+        self.data_sets = memory.DataSets(memory.LARGEST_AT_ONCE * most_bytes)
         self.seconds = seconds
         self._tls = tls
         self._open = threading.BoundedSemaphore(entity.maximum_associations + _MORE_CONNECTIONS)
@@ -124,6 +125,7 @@ class Server(ThreadedAssociationServer):
             except RuntimeError:  # it got no thread for its connection
                 self.shutdown_request(connected)
             finally:
+                association.held.end()
                 with self._lock:
                     self._associations.discard(association)
                 self._open.release()
@@ -133,6 +135,7 @@ class Server(ThreadedAssociationServer):
             threading.Thread(target=watch, name="association's end", daemon=True).start()
         except RuntimeError:  # no thread left; the caller closes the connection and its place
             association._kill = True
+            association.held.end()
             with self._lock:
                 self._associations.discard(association)
             raise
@@ -172,7 +175,11 @@ class _Handler(RequestHandler):
     def _create_association(self) -> Incoming:
         server, entity = self.server, self.ae
         association = Incoming(
-            entity, judge=server.judge, served=server.served, most_bytes=server.most_bytes
+            entity,
+            judge=server.judge,
+            served=server.served,
+            most_bytes=server.most_bytes,
+            data_sets=server.data_sets,
         )
         association._server = server
         association.name = "AcceptorThread"  # by which pynetdicom counts them

@@ -6,13 +6,17 @@ import socket
 import ssl
 import struct
 import time
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 from sqlalchemy import func, select
 
-from portal.dicom_network import classes, listener, nodes, refusals
+from portal.dicom_network import association, classes, listener, nodes, refusals
 from portal.governance import clock, scheduler_signs
 from portal.models import (
     Arrival,
@@ -55,6 +59,13 @@ def counted(clinic: Clinic) -> dict[str, int]:
             table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0
             for table in (Study, Instance, Blob, Job)
         }
+
+
+def waits_for(condition: Any) -> bool:
+    ends = time.monotonic() + 20
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.02)
+    return bool(condition())
 
 
 ONE = {"studies": 1, "instances": 1, "blobs": 1, "jobs": 1}
@@ -380,6 +391,64 @@ def test_a_data_set_without_end_is_aborted(clinic: Clinic) -> None:
     ):
         assert "Status" not in sender.store(sends, dicom(rows=2048, columns=2048))  # 8 MiB
     assert counted(clinic) == NOTHING
+
+
+def command_of(uid: str) -> bytes:
+    """The command of a C-STORE, with a data set that follows."""
+    request = C_STORE()
+    request.MessageID, request.Priority, request.DataSet = 1, 2, BytesIO(b"\0\0")
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sender.DX, uid
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    (command,) = next(iter(message.encode_msg(1, 16384))).presentation_data_value_list
+    return command[1]
+
+
+def send_part(sends: Any, part: bytes) -> None:
+    one = P_DATA()
+    one.presentation_data_value_list = [[1, part]]
+    sends.dul.send_pdu(one)
+
+
+def test_data_sets_together_have_so_much_memory_and_more_is_dropped(clinic: Clinic) -> None:
+    add_node(clinic)
+    with listening(clinic, PLEURA_MAX_UPLOAD_MB="1") as listens:
+        memory = listens.server.data_sets
+        whole = memory.free
+        halves = [sender.associate(listens) for _ in range(4)]
+        for sends in halves:
+            send_part(sends, command_of("1.2.3"))
+            for _ in range(10):
+                send_part(sends, b"\0" + b"x" * 100_000)
+        assert waits_for(lambda: memory.free <= whole - 4_000_000)
+        picture = dicom(rows=600, columns=400)  # 480 kB
+        with sender.associated(listens) as sends:
+            answer = sender.store(sends, picture)
+            assert (answer.Status, answer.ErrorComment) == (0xA700, "Refused: not now")
+            halves[0].abort()
+            assert waits_for(lambda: memory.free > 1_000_000)
+            assert sender.store(sends, picture).Status == 0
+        for sends in halves[1:]:
+            sends.abort()
+        assert waits_for(lambda: memory.free == whole)
+    assert counted(clinic) == ONE
+
+
+def test_a_data_set_that_comes_byte_by_byte_ends_in_time(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(association, "_MESSAGE_SECONDS", 0.5)
+    add_node(clinic)
+    with listening(clinic) as listens:
+        sends = sender.associate(listens)
+        send_part(sends, command_of("1.2.3"))
+        ends = time.monotonic() + 10
+        while sends.is_alive() and time.monotonic() < ends:
+            send_part(sends, b"\0x")
+            time.sleep(0.1)
+        assert sends.is_aborted
+        with sender.associated(listens) as sends:
+            assert sender.store(sends, dicom()).Status == 0
 
 
 def test_below_the_watermark_of_the_disk_nothing_is_taken(clinic: Clinic) -> None:
