@@ -17,6 +17,7 @@ from portal.dicom_network.sending import overview, sender
 from portal.dicom_network.sending.preparation import Composes
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
+from portal.listeners import accepting
 from portal.models import DicomNode
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.services import Services
@@ -217,6 +218,8 @@ def listen(_chosen: argparse.Namespace) -> int:
         services = Services.open(settings)
         try:
             listener.run(services, engine, settings.dicom)
+        except accepting.Deaf:
+            raise Failed("No connection can be accepted any more.") from None
         except SSLError:
             raise Failed("The TLS certificate, its key or the authorities can't be read.") from None
         except OSError as error:

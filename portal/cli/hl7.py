@@ -15,6 +15,7 @@ from portal.cli.nodes import team_of
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
 from portal.hl7 import listener, messages, nodes
+from portal.listeners import accepting
 from portal.models import Hl7Node
 from portal.operations.context import Failed, now, open_portal, print_line
 from portal.services import Services
@@ -147,6 +148,8 @@ def listen_to_hl7(_chosen: argparse.Namespace) -> int:
         services = Services.open(settings)
         try:
             listener.run(services, engine, settings.hl7)
+        except accepting.Deaf:
+            raise Failed("No connection can be accepted any more.") from None
         except SSLError:
             raise Failed("The TLS certificate, its key or the authorities can't be read.") from None
         except OSError as error:

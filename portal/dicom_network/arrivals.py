@@ -33,6 +33,7 @@ class Sent:
     transfer_syntax: str
     data_set: bytes = field(repr=False)
     is_too_large: bool = False
+    is_without_room: bool = False
 
 
 def take(
@@ -64,6 +65,8 @@ def _given(services: Services, sent: Sent) -> Given:
     why = None
     if sent.is_too_large:
         why = storing.too_large(services)
+    elif sent.is_without_room:  # of the data sets that come just now
+        why = refused(NO_RESOURCES, "not_now")
     elif sent.sop_class != sent.context_class:
         why = refused(storing.NO_SUCH_CLASS, "class_not_of_context")
     elif not classes.is_uid(sent.sop_instance):

@@ -24,6 +24,7 @@ from pynetdicom.dimse_primitives import C_STORE, N_ACTION
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket
 
+from portal.dicom_network.memory import DataSets, Held
 from portal.models import DicomNode
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ _LONGEST_COMMAND: Final = 16 * 1024
 _LONGEST_ACTION: Final = 1024 * 1024
 # Of a data set that is too large anyway so much is read (and dropped), then it is ended.
 _PATIENCE: Final = 4
+# A message may take so long in all, and more by its size: at this many bytes a second.
+_MESSAGE_SECONDS: Final = 120.0
+_SLOWEST: Final = 16 * 1024
 # A query has several answers, which come without being waited for.
 _MOST_ANSWERS: Final = 100
 _ABORT: Final = "Evt19"  # an invalid part: the state machine sends an A-ABORT
@@ -79,10 +83,12 @@ class Incoming(Association):
         judge: "Judge",
         served: "Served",
         most_bytes: int,
+        data_sets: DataSets,
     ) -> None:
         super().__init__(entity, "acceptor")
         self.acse = _Judged(self, judge)
-        self.dimse = self.bounded = _Bounded(self, most_bytes)
+        self.held = Held(data_sets)
+        self.dimse = self.bounded = _Bounded(self, most_bytes, held=self.held)
         self._after = served
         # Who it is, once it was let in; and what follows an answer.
         self.node: DicomNode | None = None
@@ -92,7 +98,11 @@ class Incoming(Association):
         if not msg.is_valid_request:  # it would be left without an answer, and its sender waiting
             self.abort()
             return
-        super()._serve_request(msg, context_id)
+        try:
+            super()._serve_request(msg, context_id)
+        finally:
+            if isinstance(msg, C_STORE):
+                self.held.answered()
         self._is_paused = True  # as it is while a request is served: `served` may send one
         try:
             self._after(self, msg)
@@ -137,62 +147,96 @@ class _Judged(ACSE):
 
 class _Bounded(DIMSEServiceProvider):
     """Gathers messages up to a size, while no more than so many wait. `is_too_large`: the message
-    before was larger, and its data set was dropped while it came.
+    before was larger, and its data set was dropped while it came. `is_without_room`: it was dropped
+    because the data sets of all associations were too much. A message that takes too long in all
+    ends its association, however often a part of it comes.
     """
 
-    def __init__(self, association: Association, most_bytes: int, *, most_waiting: int = 0) -> None:
+    def __init__(
+        self,
+        association: Association,
+        most_bytes: int,
+        *,
+        most_waiting: int = 0,
+        held: Held | None = None,
+    ) -> None:
         super().__init__(association)
         self._most_bytes = most_bytes
         self._most_waiting = most_waiting
+        self._held = held
         self._commands = self._data = 0
-        self.is_too_large = False
+        self._began = 0.0
+        self.is_too_large = self.is_without_room = False
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """One part of a message, or of several."""
-        bounded = list[Any]()
         for context_id, part in primitive.presentation_data_value_list:
-            if not part:
+            bounded = self._bounded(part)
+            if bounded is None or not self._gather(context_id, bounded):
                 self._end()
                 return
-            if part[0] & 1:
-                if not self._commands:
-                    self.is_too_large = False  # another message
-                self._commands += len(part)
-                waiting = self.msg_queue.qsize()
-                if self._commands > _LONGEST_COMMAND or waiting > self._most_waiting:
-                    self._end()  # who does not wait for answers fills the memory
-                    return
-            else:
-                self._data += len(part)
-                most = self._most_bytes if self._is_store() else _LONGEST_ACTION
-                if self._data > most:
-                    if self._data > _PATIENCE * most:
-                        self._end()
-                        return
-                    self._drop()
-                    part = part[:1]
-            bounded.append([context_id, part])
-        whole = P_DATA()
-        whole.presentation_data_value_list = bounded
+
+    def _bounded(self, part: bytes) -> bytes | None:
+        """What is kept of a part; None where it ends the association."""
+        if not self._commands:
+            self._began = time.monotonic()
+        if not part or self._is_too_slow():
+            return None
+        if part[0] & 1:
+            if not self._commands:
+                self.is_too_large = self.is_without_room = False  # another message
+            self._commands += len(part)
+            if self._commands > _LONGEST_COMMAND or self.msg_queue.qsize() > self._most_waiting:
+                return None  # who does not wait for answers fills the memory
+            return part
+        is_store = self._is_store()
+        if is_store and not self._data and self._held is not None:
+            self._held.begin()
+        self._data += len(part)
+        most = self._most_bytes if is_store else _LONGEST_ACTION
+        if self._data > most:
+            if self._data > _PATIENCE * most:
+                return None
+            self.is_too_large = True
+        elif is_store and not self._has_room(len(part)):
+            self.is_without_room = True
+        if self.is_too_large or self.is_without_room:
+            self._drop()
+            return part[:1]
+        return part
+
+    def _gather(self, context_id: int, part: bytes) -> bool:
+        """Add a part to its message; False for a command that is none."""
+        one = P_DATA()
+        one.presentation_data_value_list = [[context_id, part]]
         before = self.message
         if before is None:
             before = self.message = DIMSEMessage()
         try:
-            super().receive_primitive(whole)
-        except Exception as error:  # a command that is none
+            super().receive_primitive(one)
+        except Exception as error:
             _log.info("a message could not be read: %s", type(error).__name__)
-            self._end()
-            return
+            return False
         if self.message is not before:  # it was complete
             self._commands = self._data = 0
+        return True
 
     def _is_store(self) -> bool:
         """Whether the message is a C-STORE, of which the command is known by now."""
         command = getattr(self.message, "command_set", None)
         return command is not None and command.get("CommandField") == _C_STORE_RQ
 
+    def _has_room(self, size: int) -> bool:
+        """Whether there is room for so much more; never again once a data set was dropped."""
+        return not self.is_without_room and (self._held is None or self._held.grow(size))
+
+    def _is_too_slow(self) -> bool:
+        lasted = time.monotonic() - self._began
+        return lasted > _MESSAGE_SECONDS + self._data / _SLOWEST
+
     def _drop(self) -> None:
-        self.is_too_large = True
+        if self._held is not None:
+            self._held.drop()
         data_set = self.message.data_set if self.message is not None else None
         if data_set is not None:
             data_set.seek(0)

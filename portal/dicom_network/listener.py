@@ -33,9 +33,9 @@ from portal.dicom_network.admission import Caller
 from portal.dicom_network.association import Incoming, log_kinds_of_errors, silence
 from portal.dicom_network.sending import peer, proofs
 from portal.formats.refusals import Refused
-from portal.governance import scheduler_signs
+from portal.governance import clock, scheduler_signs
 from portal.intake import check
-from portal.listeners import peers
+from portal.listeners import accepting, peers
 from portal.models import DicomNode
 from portal.services import Services
 from portal.settings.dicom import Dicom
@@ -77,6 +77,7 @@ class Listener:
             seconds=settings.idle_seconds,
             tls=peers.tls_context(files) if files else None,
         )
+        self.accepts: threading.Thread | None = None  # in which the server runs
 
     @property
     def port(self) -> int:
@@ -111,14 +112,16 @@ class Listener:
         incoming, request = event.assoc, event.request
         node = incoming.node
         assert node is not None  # it was let in
-        is_too_large = incoming.bounded.is_too_large
+        bounded = incoming.bounded
+        is_dropped = bounded.is_too_large or bounded.is_without_room
         sent = arrivals.Sent(
             sop_class=str(request.AffectedSOPClassUID),
             sop_instance=str(request.AffectedSOPInstanceUID),
             context_class=str(event.context.abstract_syntax),
             transfer_syntax=str(event.context.transfer_syntax),
-            data_set=b"" if is_too_large else event.encoded_dataset(include_meta=False),
-            is_too_large=is_too_large,
+            data_set=b"" if is_dropped else event.encoded_dataset(include_meta=False),
+            is_too_large=bounded.is_too_large,
+            is_without_room=bounded.is_without_room,
         )
         request.DataSet = None  # one copy is enough
         answer = arrivals.take(
@@ -224,6 +227,7 @@ def listening(services: Services, engine: Engine, settings: Dicom) -> Iterator[L
     log_kinds_of_errors()
     listener = Listener(services, engine, settings)
     thread = threading.Thread(target=listener.server.serve_forever, args=(0.2,), daemon=True)
+    listener.accepts = thread
     thread.start()
     try:
         yield listener
@@ -233,7 +237,9 @@ def listening(services: Services, engine: Engine, settings: Dicom) -> Iterator[L
 
 
 def run(services: Services, engine: Engine, settings: Dicom) -> None:
-    """Listen until SIGTERM or SIGINT, with signs of life in between."""
+    """Listen until SIGTERM or SIGINT, with signs of life in between; Deaf where no connection can
+    be accepted any more.
+    """
     logging.basicConfig(
         level=services.settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -241,20 +247,28 @@ def run(services: Services, engine: Engine, settings: Dicom) -> None:
     _stop_on_signals(stop)
     with listening(services, engine, settings) as listener:
         _log.info("%s listens at port %d", settings.ae_title, listener.port)
-        rounds = 0
-        while True:
-            _guarded(services, engine, rounds % _TIDY_EVERY == 0)
-            rounds += 1
-            if stop.wait(_SIGN_SECONDS):
-                break
+        give_signs(listener, services, engine, stop)
         _log.info("stopping")
+
+
+def give_signs(
+    listener: Listener, services: Services, engine: Engine, stop: threading.Event
+) -> None:
+    """Give signs of life, and tidy now and then, until `stop` is set; Deaf as `run`."""
+    rounds = 0
+    while True:
+        accepting.require(listener.accepts)
+        _guarded(services, engine, rounds % _TIDY_EVERY == 0)
+        rounds += 1
+        if stop.wait(_SIGN_SECONDS):
+            break
 
 
 def _guarded(services: Services, engine: Engine, is_time_to_tidy: bool) -> None:
     try:
         with database.sessions(engine)() as session:
             scheduler_signs.give(session, scheduler_signs.DICOM)
-            if is_time_to_tidy:
+            if is_time_to_tidy and clock.is_right(session, services.clock()):
                 refusals.forget_old(session, services.clock())
     except Exception as error:
         _log.warning("a sign of life failed: %s", type(error).__name__)

@@ -13,8 +13,9 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AddressInformation, RequestHandler, ThreadedAssociationServer
 
-from portal.dicom_network import classes
+from portal.dicom_network import classes, memory
 from portal.dicom_network.association import BoundedSocket, Incoming, Judge, Served
+from portal.listeners import accepting
 from portal.settings.dicom import Dicom
 
 _log = logging.getLogger(__name__)
@@ -48,9 +49,12 @@ class Server(ThreadedAssociationServer):
         tls: ssl.SSLContext | None,
     ) -> None:
         self.judge, self.served, self.most_bytes = judge, served, most_bytes
+        self.data_sets = memory.DataSets(memory.LARGEST_AT_ONCE * most_bytes)
         self.seconds = seconds
         self._tls = tls
         self._open = threading.BoundedSemaphore(entity.maximum_associations + _MORE_CONNECTIONS)
+        self._stopping = threading.Event()
+        self._failures = accepting.Failures()
         self._associations = set[Incoming]()
         self._lock = threading.Lock()
         super().__init__(
@@ -63,13 +67,32 @@ class Server(ThreadedAssociationServer):
         )
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """The next connection. TLS begins in a thread: who is silent there keeps nobody waiting."""
+        """The next connection. TLS begins in a thread: who is silent there keeps nobody waiting.
+        Deaf where nothing could be accepted for a minute.
+        """
         assert self.socket is not None
-        return self.socket.accept()
+        try:
+            accepted = self.socket.accept()
+        except ConnectionError:
+            raise
+        except OSError as error:  # no file or memory left: again after a pause
+            if not self._stopping.is_set():
+                self._failures.wait(error, self._stopping)
+            raise
+        self._failures.over()
+        return accepted
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is room for one more connection."""
         return self._open.acquire(blocking=False)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for a connection that there is room for."""
+        try:
+            super().process_request(request, client_address)
+        except Exception:  # no thread left; the caller closes the connection
+            self._open.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Shake hands, then hand the connection to an association, which has a thread of its own
@@ -90,20 +113,32 @@ class Server(ThreadedAssociationServer):
         """Print nothing: an error's text may quote what was sent."""
         _log.warning("a connection failed")
 
-    def begin(self, association: Incoming) -> None:
+    def begin(self, association: Incoming, connected: socket.socket) -> None:
         """Count an association, until it ends."""
         with self._lock:
             self._associations.add(association)
 
         def watch() -> None:
-            association.join()
-            association.dul.join(self.seconds)
+            try:
+                association.join()
+                association.dul.join(self.seconds)
+            except RuntimeError:  # it got no thread for its connection
+                self.shutdown_request(connected)
+            finally:
+                association.held.end()
+                with self._lock:
+                    self._associations.discard(association)
+                self._open.release()
+
+        try:
+            association.start()
+            threading.Thread(target=watch, name="association's end", daemon=True).start()
+        except RuntimeError:  # no thread left; the caller closes the connection and its place
+            association._kill = True
+            association.held.end()
             with self._lock:
                 self._associations.discard(association)
-            self._open.release()
-
-        association.start()
-        threading.Thread(target=watch, name="association's end", daemon=True).start()
+            raise
 
     @property
     def associations(self) -> list[Incoming]:
@@ -113,6 +148,7 @@ class Server(ThreadedAssociationServer):
 
     def stop(self, seconds: float) -> None:
         """Take nobody any more, and end who is there: after what is being taken is answered."""
+        self._stopping.set()
         with suppress(OSError, ValueError):
             self.shutdown()
         ends = threading.Event()
@@ -134,12 +170,16 @@ class _Handler(RequestHandler):
         """Start it."""
         association = self._create_association()
         evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
-        self.server.begin(association)
+        self.server.begin(association, self.request)
 
     def _create_association(self) -> Incoming:
         server, entity = self.server, self.ae
         association = Incoming(
-            entity, judge=server.judge, served=server.served, most_bytes=server.most_bytes
+            entity,
+            judge=server.judge,
+            served=server.served,
+            most_bytes=server.most_bytes,
+            data_sets=server.data_sets,
         )
         association._server = server
         association.name = "AcceptorThread"  # by which pynetdicom counts them

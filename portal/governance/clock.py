@@ -10,6 +10,7 @@ The scheduler's running time is counted beside it, by a clock that nobody sets: 
 days waits by both.
 """
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from portal.database import insert_if_new
 from portal.errors import Conflict
 from portal.languages import _
 from portal.models import AnnouncedPurge, AuditEvent, ClockState
+
+_log = logging.getLogger(__name__)
 
 AHEAD: Final = timedelta(days=7)
 BEHIND: Final = timedelta(minutes=5)
@@ -55,6 +58,14 @@ def look(session: Session, now: datetime) -> Clock:
         return _unreadable(session, error)
     session.commit()
     return found
+
+
+def is_right(session: Session, now: datetime) -> bool:
+    """Whether a listener may remove what is old by this time; logged where it may not."""
+    found = look(session, now)
+    if found.state != "ok":
+        _log.error("the clock is %s: clean-up waits", found.state)
+    return found.state == "ok"
 
 
 def judge(session: Session, now: datetime, running: timedelta) -> Clock:

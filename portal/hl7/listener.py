@@ -17,12 +17,12 @@ from typing import Final
 from sqlalchemy import Engine
 
 from portal import database
-from portal.governance import scheduler_signs
+from portal.governance import clock, scheduler_signs
 from portal.hl7 import admission, patients, taking, upkeep
 from portal.hl7.admission import Caller
 from portal.hl7.framing import BrokenFrame, Frames, TooLarge, framed
-from portal.listeners import peers
-from portal.services import DATABASE_ERROR, UNAVAILABLE, Services
+from portal.listeners import accepting, peers
+from portal.services import Services
 from portal.settings.network.hl7 import Hl7
 
 _log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Listener:
             (settings.host, settings.port), family=family, backlog=_BACKLOG
         )
         self._socket.settimeout(0.5)
+        self.accepts: threading.Thread | None = None  # in which `serve` runs
 
     @property
     def port(self) -> int:
@@ -65,25 +66,39 @@ class Listener:
 
     def serve(self) -> None:
         """Accept connections until `stop`; to be called in a thread. TLS begins in a connection's
-        own thread: who is silent there keeps nobody waiting.
+        own thread: who is silent there keeps nobody waiting. Deaf where nothing could be accepted
+        for a minute.
         """
+        failures = accepting.Failures()
         while not self._stopping.is_set():
             try:
                 connected, address = self._socket.accept()
-            except TimeoutError:
+            except (TimeoutError, ConnectionError):
+                failures.over()
                 continue
-            except OSError:
-                return
-            if not self._room.acquire(blocking=False):
-                self._note(str(address[0]), "too_many")
-                _close(connected)
+            except OSError as error:  # no file or memory left, or the end of `stop`
+                if not self._stopping.is_set():
+                    failures.wait(error, self._stopping)
                 continue
-            thread = threading.Thread(
-                target=self._connection, args=(connected, str(address[0])), daemon=True
-            )
-            with self._lock:
-                self._threads.add(thread)
+            failures.over()
+            self._begin(connected, str(address[0]))
+
+    def _begin(self, connected: socket.socket, address: str) -> None:
+        if not self._room.acquire(blocking=False):
+            self._note(address, "too_many")
+            _close(connected)
+            return
+        thread = threading.Thread(target=self._connection, args=(connected, address), daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        try:
             thread.start()
+        except RuntimeError:  # no thread left
+            _log.error("a connection got no thread")
+            with self._lock:
+                self._threads.discard(thread)
+            _close(connected)
+            self._room.release()
 
     def _connection(self, connected: socket.socket, address: str) -> None:
         try:
@@ -140,7 +155,7 @@ class Listener:
         try:
             with self._sessions() as session:
                 self._refusals.note(session, address, reason, self._services.clock())
-        except (*UNAVAILABLE, DATABASE_ERROR) as error:
+        except Exception as error:  # the accepting thread goes on
             _log.warning("a refusal could not be noted: %s", type(error).__name__)
 
     def stop(self) -> None:
@@ -169,7 +184,7 @@ def _close(connected: socket.socket) -> None:
 def listening(services: Services, engine: Engine, settings: Hl7) -> Iterator[Listener]:
     """A listener that takes connections until the end of the block."""
     listener = Listener(services, engine, settings)
-    thread = threading.Thread(target=listener.serve, daemon=True)
+    thread = listener.accepts = threading.Thread(target=listener.serve, daemon=True)
     thread.start()
     try:
         yield listener
@@ -179,7 +194,9 @@ def listening(services: Services, engine: Engine, settings: Hl7) -> Iterator[Lis
 
 
 def run(services: Services, engine: Engine, settings: Hl7) -> None:
-    """Listen until SIGTERM or SIGINT, with signs of life in between."""
+    """Listen until SIGTERM or SIGINT, with signs of life in between; Deaf where no connection can
+    be accepted any more.
+    """
     logging.basicConfig(
         level=services.settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -187,13 +204,21 @@ def run(services: Services, engine: Engine, settings: Hl7) -> None:
     _stop_on_signals(stop)
     with listening(services, engine, settings) as listener:
         _log.info("%s listens for HL7 at port %d", settings.application, listener.port)
-        rounds = 0
-        while True:
-            _guarded(services, engine, settings, rounds)
-            rounds += 1
-            if stop.wait(_SIGN_SECONDS):
-                break
+        give_signs(listener, services, engine, settings, stop)
         _log.info("stopping")
+
+
+def give_signs(
+    listener: Listener, services: Services, engine: Engine, settings: Hl7, stop: threading.Event
+) -> None:
+    """Give signs of life, and merge and tidy now and then, until `stop` is set; Deaf as `run`."""
+    rounds = 0
+    while True:
+        accepting.require(listener.accepts)
+        _guarded(services, engine, settings, rounds)
+        rounds += 1
+        if stop.wait(_SIGN_SECONDS):
+            break
 
 
 def _guarded(services: Services, engine: Engine, settings: Hl7, rounds: int) -> None:
@@ -202,7 +227,7 @@ def _guarded(services: Services, engine: Engine, settings: Hl7, rounds: int) -> 
             scheduler_signs.give(session, scheduler_signs.HL7)
             if rounds % _MERGE_EVERY == 0:
                 patients.merge_waiting(session, services.vault, services.clock())
-            if rounds % _TIDY_EVERY == 0:
+            if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
                 upkeep.forget_old(session, services.clock(), settings.keep_days)
     except Exception as error:
         _log.warning("a sign of life failed: %s", type(error).__name__)

@@ -194,8 +194,8 @@ PROTECTIONS = (
         "dropping a data set over the limit while it comes",
         edit(
             "portal/dicom_network/association.py",
-            "                if self._data > most:\n",
-            "                if self._data > most and False:\n",
+            "        if self._data > most:\n",
+            "        if self._data > most and False:\n",
         ),
         "portal/dicom_network/test_listener.py::test_a_data_set_over_the_limit_is_dropped_while_it_comes",
         "portal/dicom_network/test_listener.py::test_a_data_set_without_end_is_aborted",

@@ -6,14 +6,18 @@ import socket
 import ssl
 import struct
 import time
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 from sqlalchemy import func, select
 
-from portal.dicom_network import classes, nodes, refusals
-from portal.governance import scheduler_signs
+from portal.dicom_network import association, classes, listener, nodes, refusals
+from portal.governance import clock, scheduler_signs
 from portal.models import (
     Arrival,
     ArrivalEnd,
@@ -25,14 +29,23 @@ from portal.models import (
     QuarantinedFile,
     Study,
 )
+from portal.services import Services
 from portal.teams.rules import changes
 from portal.teams.rules.conditions import Conditions, Rule
 from tests.campaigns.same_uid import shown
-from tests.support.clinic import Clinic
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.dicom import sender
 from tests.support.dicom.certificates import Certificates, made
-from tests.support.dicom.listening import OURS, TITLE, add_node, as_path, call, listening
+from tests.support.dicom.listening import (
+    OURS,
+    TITLE,
+    add_node,
+    as_path,
+    call,
+    listening,
+    settings_of,
+)
 from tests.support.pictures import compressed_dicom, dicom, jpeg
 from xray_files import kinds
 
@@ -46,6 +59,13 @@ def counted(clinic: Clinic) -> dict[str, int]:
             table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0
             for table in (Study, Instance, Blob, Job)
         }
+
+
+def waits_for(condition: Any) -> bool:
+    ends = time.monotonic() + 20
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.02)
+    return bool(condition())
 
 
 ONE = {"studies": 1, "instances": 1, "blobs": 1, "jobs": 1}
@@ -373,6 +393,64 @@ def test_a_data_set_without_end_is_aborted(clinic: Clinic) -> None:
     assert counted(clinic) == NOTHING
 
 
+def command_of(uid: str) -> bytes:
+    """The command of a C-STORE, with a data set that follows."""
+    request = C_STORE()
+    request.MessageID, request.Priority, request.DataSet = 1, 2, BytesIO(b"\0\0")
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sender.DX, uid
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    (command,) = next(iter(message.encode_msg(1, 16384))).presentation_data_value_list
+    return command[1]
+
+
+def send_part(sends: Any, part: bytes) -> None:
+    one = P_DATA()
+    one.presentation_data_value_list = [[1, part]]
+    sends.dul.send_pdu(one)
+
+
+def test_data_sets_together_have_so_much_memory_and_more_is_dropped(clinic: Clinic) -> None:
+    add_node(clinic)
+    with listening(clinic, PLEURA_MAX_UPLOAD_MB="1") as listens:
+        memory = listens.server.data_sets
+        whole = memory.free
+        halves = [sender.associate(listens) for _ in range(4)]
+        for sends in halves:
+            send_part(sends, command_of("1.2.3"))
+            for _ in range(10):
+                send_part(sends, b"\0" + b"x" * 100_000)
+        assert waits_for(lambda: memory.free <= whole - 4_000_000)
+        picture = dicom(rows=600, columns=400)  # 480 kB
+        with sender.associated(listens) as sends:
+            answer = sender.store(sends, picture)
+            assert (answer.Status, answer.ErrorComment) == (0xA700, "Refused: not now")
+            halves[0].abort()
+            assert waits_for(lambda: memory.free > 1_000_000)
+            assert sender.store(sends, picture).Status == 0
+        for sends in halves[1:]:
+            sends.abort()
+        assert waits_for(lambda: memory.free == whole)
+    assert counted(clinic) == ONE
+
+
+def test_a_data_set_that_comes_byte_by_byte_ends_in_time(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(association, "_MESSAGE_SECONDS", 0.5)
+    add_node(clinic)
+    with listening(clinic) as listens:
+        sends = sender.associate(listens)
+        send_part(sends, command_of("1.2.3"))
+        ends = time.monotonic() + 10
+        while sends.is_alive() and time.monotonic() < ends:
+            send_part(sends, b"\0x")
+            time.sleep(0.1)
+        assert sends.is_aborted
+        with sender.associated(listens) as sends:
+            assert sender.store(sends, dicom()).Status == 0
+
+
 def test_below_the_watermark_of_the_disk_nothing_is_taken(clinic: Clinic) -> None:
     add_node(clinic)
     free = shutil.disk_usage(clinic.core.data_dir.parent).free // 1024**2
@@ -438,6 +516,22 @@ def test_a_stop_waits_for_nobody_who_does_nothing(clinic: Clinic) -> None:
     with listening(clinic):
         pass
     assert time.monotonic() - began < 60
+
+
+def test_a_clock_years_ahead_removes_no_refusal(clinic: Clinic) -> None:
+    add_node(clinic)
+    with listening(clinic) as listens, sender.associated(listens) as sends:
+        assert sender.store(sends, dicom(NumberOfFrames=3)).Status == 0xC000
+    services = Services.open(settings_of(clinic), lambda: after(days=4000))
+    for is_confirmed, left in ((False, 1), (True, 0)):
+        with clinic.session as session:
+            if is_confirmed:
+                clock.confirm(session, clinic.admin, after(days=4000))
+        listener._guarded(services, clinic.core.engine, True)
+        with clinic.session as session:
+            assert session.scalar(select(func.count()).select_from(DicomRefusal)) == left
+            assert scheduler_signs.dicom_works(session)
+    services.broker.close()
 
 
 def test_readiness_knows_of_a_listener_that_is_missing(clinic: Clinic) -> None:

@@ -14,11 +14,11 @@ import pytest
 from hl7apy.core import Message
 from sqlalchemy import func, select
 
-from portal.governance import scheduler_signs
+from portal.governance import clock, scheduler_signs
 from portal.hl7 import listener, taking
-from portal.models import AuditEvent, Hl7Message, Hl7Node, HospitalOrder, HospitalReport
+from portal.models import AuditEvent, Hl7Merge, Hl7Message, Hl7Node, HospitalOrder, HospitalReport
 from portal.services import Services
-from tests.support.clinic import Clinic
+from tests.support.clinic import Clinic, after
 from tests.support.core import Clock
 from tests.support.dicom.certificates import made as certificates_made
 from tests.support.hl7 import messages as made
@@ -269,6 +269,24 @@ def test_it_gives_a_sign_merges_what_waits_and_removes_what_is_old(clinic: Clini
         assert not scheduler_signs.hl7_is_silent(session)
         events = session.scalars(select(AuditEvent.event)).all()
     assert "patients_merged" in events
+    services.broker.close()
+
+
+def test_a_clock_years_ahead_removes_nothing(clinic: Clinic) -> None:
+    add_node(clinic)
+    sent(clinic, made.orm(), made.oru(), made.merged())
+    tables = (HospitalOrder, HospitalReport, Hl7Merge, Hl7Message)
+    before = [count(clinic, table) for table in tables]
+    assert all(before)
+    settings = settings_of(clinic)
+    services = Services.open(settings, lambda: after(days=4000))
+    listener._guarded(services, clinic.core.engine, settings.hl7, 0)
+    assert [count(clinic, table) for table in tables] == before
+    with clinic.session as session:
+        assert scheduler_signs.hl7_works(session)
+        clock.confirm(session, clinic.admin, after(days=4000))
+    listener._guarded(services, clinic.core.engine, settings.hl7, 0)
+    assert [count(clinic, table) for table in tables] == [0, 0, 0, 0]
     services.broker.close()
 
 
