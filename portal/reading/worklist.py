@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, TypeVar, Unpack
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, not_, select
 from sqlalchemy.orm import Session
 
 from portal import audit, database
@@ -32,8 +32,8 @@ _Found = TypeVar("_Found")
 PER_PAGE: Final = 50
 # Further than this a list is not counted: the number would take longer than the page.
 TOTAL_MOST: Final = 200
-# Filters that hold whoever may become an exam's second reader.
-_OF_EVERYBODY: Final = frozenset({("state", "to_read"), ("state", "read")})
+# Lists without the exams that wait for the actor as a second reader, where others show the AI.
+_WITHOUT_BLIND: Final = ("to_read", "read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +123,11 @@ def _page(
 ) -> Page:
     after, before, per_page = place
     visible = ai_visibility.visible_in_lists(session, actor)
-    order = _order(visible, asked)
-    conditions = _conditions(session, vault, actor, asked, now, visible, known)
+    blind = blindness.second_of(session, actor)
+    order = _order(visible, blind, asked)
+    conditions = _conditions(vault, actor, asked, now, visible, blind, known)
     base = visible_studies(actor).where(*conditions)
-    waits, may_lack = waiting(session, actor, visible), False
+    waits, may_lack = _waiting(session, actor, visible, blind), False
     is_whole = not any(value for name, value in asked.items() if name != "state")
     try:
         found = worklist_order.slice_of(session, base, per_page, after, before, order)
@@ -137,7 +138,7 @@ def _page(
         else:
             total = worklist_order.count(session, base, TOTAL_MOST + 1, order.columns)
     except database.UNREADABLE as error:
-        _expect_damage(error, visible)
+        _expect_damage(error, order)
         since = worklist_filters.arrived_since(asked, now)
         listed = around_damage.exams(session, actor, conditions, asked, order, since)
         size = worklist_order.size_of(per_page)
@@ -164,8 +165,9 @@ def numbered(
     """
     actor.require(Permission.STUDY_LIST)
     visible = ai_visibility.visible_in_lists(session, actor)
-    order = _order(visible, asked)
-    conditions = _conditions(session, vault, actor, asked, now, visible)
+    blind = blindness.second_of(session, actor)
+    order = _order(visible, blind, asked)
+    conditions = _conditions(vault, actor, asked, now, visible, blind)
     base = visible_studies(actor).where(*conditions)
     try:
         total = worklist_order.count(session, base)
@@ -179,7 +181,7 @@ def numbered(
             is_last = number * size >= total or not ids
             following = "" if is_last else worklist_order.place_of(session, ids[-1], order)
     except database.UNREADABLE as error:
-        _expect_damage(error, visible)
+        _expect_damage(error, order)
         since = worklist_filters.arrived_since(asked, now)
         listed = around_damage.exams(session, actor, conditions, asked, order, since)
         total, number = len(listed), page
@@ -271,19 +273,23 @@ def _next(
 ) -> UUID | None:
     rereads = asked.get("state") == "read"
     visible = ai_visibility.visible_in_lists(session, actor)
-    order = _order(visible, asked if rereads else {"state": "to_read"})
+    blind = blindness.second_of(session, actor)
+    order = _order(visible, blind, asked if rereads else {"state": "to_read"})
     listed = visible_studies(actor).where(
-        *_conditions(session, vault, actor, asked, now, visible, known), Study.id != study_id
+        *_conditions(vault, actor, asked, now, visible, blind, known), Study.id != study_id
     )
     if not rereads:
-        listed = listed.where(_unread(visible), ~claims.read_by_others(actor, now))
-    here = session.scalars(visible_studies(actor).where(Study.id == study_id)).first()
+        listed = listed.where(_unread(visible, blind), ~claims.read_by_others(actor, now))
+    from_here = visible_studies(actor).where(Study.id == study_id)
+    if visible is None and blind is not None:  # nothing goes on from where the AI has put it
+        from_here = from_here.where(not_(blind))
+    here = session.scalars(from_here).first()
     is_read = here is not None and (here.is_read if visible is None else here.is_seen)
     start = here if is_read or not rereads else None
     try:
         found = _first_after(session, listed, start, order, rereads=rereads)
     except database.UNREADABLE as error:
-        _expect_damage(error, visible)
+        _expect_damage(error, order)
         place = Place.by_arrival(start.created, start.id) if start is not None else None
         found = _first_readable(session, actor, listed, place, order, rereads=rereads)
     session.commit()
@@ -359,17 +365,31 @@ def arrivals(session: Session, actor: Actor, since: datetime) -> Sequence[dateti
 
 
 def waiting(session: Session, actor: Actor, visible: ColumnElement[bool] | None) -> Counts:
-    """The same within the caller's transaction; `visible`: see `ai_visibility.visible_in_lists`."""
+    """The same within the caller's transaction; `visible`: see `ai_visibility.visible_in_lists`.
+
+    Where it is None, exams that wait for the actor as a second reader are left out: that one was
+    raised again by a late result would be seen in the numbers.
+    """
+    blind = blindness.second_of(session, actor) if visible is None else None
+    return _waiting(session, actor, visible, blind)
+
+
+def _waiting(
+    session: Session,
+    actor: Actor,
+    visible: ColumnElement[bool] | None,
+    blind: ColumnElement[bool] | None,
+) -> Counts:
     if visible is not None:
         to_read = _to_read(session, actor, visible)
         is_empty = to_read == 0 and worklist_order.count(session, visible_studies(actor), 1) == 0
         return Counts(to_read, None, None, is_empty)
     # Only unread ones are counted, which are the beginning of the order's index.
+    unread = visible_studies(actor).where(Study.rank < READ)
+    if blind is not None:
+        unread = unread.where(not_(blind))
     rows = session.execute(
-        visible_studies(actor)
-        .where(Study.rank < READ)
-        .with_only_columns(Study.rank, func.count())
-        .group_by(Study.rank)
+        unread.with_only_columns(Study.rank, func.count()).group_by(Study.rank)
     ).all()
 
     def add(wanted: Callable[[int], bool]) -> int:
@@ -387,7 +407,7 @@ def _to_read(session: Session, actor: Actor, visible: ColumnElement[bool]) -> in
     try:
         return worklist_order.count(session, visible_studies(actor).where(_unread(visible)))
     except database.UNREADABLE as error:
-        _expect_damage(error, visible)
+        _expect_damage(error, worklist_order.OLDEST_FIRST)
     asked = Asked(state="to_read")
     order = worklist_order.OLDEST_FIRST
     return len(around_damage.exams(session, actor, [_unread(visible)], asked, order))
@@ -415,45 +435,45 @@ def _despite_damage(
     return read(Known(matched, jobs)), True
 
 
-def _expect_damage(error: Exception, visible: ColumnElement[bool] | None) -> None:
+def _expect_damage(error: Exception, order: Order) -> None:
     """Raise what is no damage, or met in the stored order, for which no row is read."""
-    if visible is None or not database.is_damage(error):
+    if order is worklist_order.ORDER or not database.is_damage(error):
         raise error
 
 
 def _conditions(
-    session: Session,
     vault: Vault,
     actor: Actor,
     asked: Asked,
     now: datetime,
     visible: ColumnElement[bool] | None,
+    blind: ColumnElement[bool] | None,
     known: Known = NOTHING,
 ) -> list[ColumnElement[bool]]:
-    """What a list's filters ask for, also where rows of exams that wait for a second reader are
-    damaged; these are looked up only where a filter depends on them.
-    """
-    blind = None
-    hidden = [(name, value) for name, value in asked.items() if name not in ("days", "query")]
-    if any(value and (name, value) not in _OF_EVERYBODY for name, value in hidden):
-        blind = blindness.readable_second(session, actor)
-    given = (vault, actor, asked, now, visible, blind)
+    """What a list's filters ask for. `blind`: see `blindness.second_of`."""
+    given = (vault, actor, asked, now, visible, false() if blind is None else blind)
     return worklist_filters.filters(*given, known.matched, known.jobs)
 
 
-def _order(visible: ColumnElement[bool] | None, asked: Asked) -> Order:
+def _order(
+    visible: ColumnElement[bool] | None, blind: ColumnElement[bool] | None, asked: Asked
+) -> Order:
     """By arrival for who may not see what the AI found: work from the oldest on, the rest from the
-    newest back.
+    newest back. So are lists that hold exams of which the actor may become the second reader: in
+    the stored order a late result would show by their place.
     """
-    if visible is None:
+    state = asked.get("state", "")
+    if visible is None and (blind is None or state in _WITHOUT_BLIND):
         return worklist_order.ORDER
-    is_all = asked.get("state", "") in ("", "read")
-    return worklist_order.NEWEST_FIRST if is_all else worklist_order.OLDEST_FIRST
+    return worklist_order.NEWEST_FIRST if state in ("", "read") else worklist_order.OLDEST_FIRST
 
 
-def _unread(visible: ColumnElement[bool] | None) -> ColumnElement[bool]:
+def _unread(
+    visible: ColumnElement[bool] | None, blind: ColumnElement[bool] | None = None
+) -> ColumnElement[bool]:
     if visible is None:
-        return and_(Study.is_read.is_(False), Study.rank < READ)
+        unread = and_(Study.is_read.is_(False), Study.rank < READ)
+        return unread if blind is None else and_(unread, not_(blind))
     return worklist_filters.to_read(visible)
 
 

@@ -110,10 +110,11 @@ def filters(
     jobs: ExamsByJobs | None = None,
 ) -> list[ColumnElement[bool]]:
     """The conditions that a list's filters ask for. `visible`: of which exams the actor may see
-    what the AI found, None for all; of the others none is chosen by it. `blind`: which exams the
-    actor may become the second reader of, see `blindness.readable_second`. `matched`: what the
-    search finds, where it was looked up before (`readable_matches`). `jobs`: likewise which exams
-    have which jobs (`readable_jobs`).
+    what the AI found, None for all; of the others none is chosen by it, and where it is None those
+    that wait for the actor are neither to read nor read, which would follow from it. `blind`: which
+    exams the actor may become the second reader of, see `blindness.readable_second`. `matched`:
+    what the search finds, where it was looked up before (`readable_matches`). `jobs`: likewise
+    which exams have which jobs (`readable_jobs`).
     """
     jobs = OF_LEDGER if jobs is None else jobs
     blind = blindness.may_become_second(actor) if blind is None else blind
@@ -129,6 +130,8 @@ def filters(
     elif state in _BY_STATE:
         chosen = conditions if state in _BEFORE_AI else of_ai
         chosen.append(_BY_STATE[state](jobs))
+        if state in _BY_RANK:
+            conditions.append(not_(blind))
     if asked.get("result", "") in _BY_RESULT:
         of_ai.append(_BY_RESULT[asked["result"]]())
     if asked.get("side") in ("right", "left", "both"):
@@ -392,6 +395,8 @@ _BY_STATE: Final[dict[str, Callable[[ExamsByJobs], ColumnElement[bool]]]] = {
 }
 # Which of them depend on jobs.
 BY_JOBS: Final = frozenset({state.value for state in State})
+# Where an exam stands in the stored order follows from what the AI found in a late picture.
+_BY_RANK: Final = frozenset({"to_read", "read"})
 # They say nothing of the analysis, nor of whether it has begun.
 _BEFORE_AI: Final = frozenset({"to_read", "read", State.RECEIVED, State.PREPARING})
 

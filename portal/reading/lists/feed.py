@@ -28,6 +28,7 @@ from portal.reading.lists.live import LiveRow
 from portal.reading.shown_results import Shown
 from portal.reading.worklist_rows import Changing
 from portal.studies import status
+from portal.studies.second_reads import blindness
 from portal.teams import ai_visibility
 
 _log = logging.getLogger(__name__)
@@ -177,8 +178,13 @@ class Feed:
         visible = {
             team: ai_visibility.visible_in_lists(session, actor) for team, actor in teams.items()
         }
+        # A list's numbers are those of the team, but for who is blind to some of its exams.
+        seconds = {
+            who for who, one in people.items() if blindness.second_of(session, one) is not None
+        }
+        others = {one.team_id: one for who, one in people.items() if who not in seconds}
         counts = {
-            team: worklist.waiting(session, actor, None)
+            team: worklist.waiting(session, others.get(team, actor), None)
             for team, actor in teams.items()
             if visible[team] is None
         }
@@ -195,6 +201,8 @@ class Feed:
                 if i in one.ids and team_of[i] == team
             }
             waits = counts.get(team)
+            if waits is not None and one.actor.user_id in seconds:
+                waits = worklist.waiting(session, one.actor, None)
             if waits is None:
                 waits = worklist.waiting(
                     session, one.actor, ai_visibility.visible_in_lists(session, one.actor)

@@ -214,28 +214,37 @@ def readable_second(session: Session, actor: Actor) -> ColumnElement[bool]:
     be read counts as one that waits, so that nobody chooses it by what it hides. Where something is
     damaged the session is rolled back.
     """
+    found = second_of(session, actor)
+    return false() if found is None else found
+
+
+def second_of(session: Session, actor: Actor) -> ColumnElement[bool] | None:
+    """The same; None where no exam waits for the actor as its second reader."""
     return _readable(session, actor, _FOR_SECOND, may_become_second(actor))
 
 
 def readable_third(session: Session, actor: Actor) -> ColumnElement[bool]:
     """The same of `may_become_third`."""
-    return _readable(session, actor, _FOR_THIRD, may_become_third(actor))
+    found = _readable(session, actor, _FOR_THIRD, may_become_third(actor))
+    return false() if found is None else found
 
 
 def _readable(
     session: Session, actor: Actor, step: ColumnElement[bool], condition: ColumnElement[bool]
-) -> ColumnElement[bool]:
-    if actor.role is not Role.READER:
-        return false()
+) -> ColumnElement[bool] | None:
+    # Where none waits no exam's row is read: a damaged one would count as one that waits.
+    some = select(exists().where(SecondRead.ended.is_(None), step))
+    if actor.role is not Role.READER or not session.scalar(some):
+        return None
     waiting = _waiting_for(actor, step)
     try:
-        session.execute(waiting).all()
+        found = session.execute(waiting).all()
     except database.UNREADABLE as error:
         if not database.is_damage(error):
             raise
         session.rollback()
     else:
-        return condition
+        return condition if found else None
 
     def read(ids: Collection[UUID]) -> dict[UUID, UUID]:
         found = session.execute(
