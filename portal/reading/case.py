@@ -156,6 +156,7 @@ def view_of(
         hides_findings=hides,
         priors=priors.exams,
         priors_may_lack=priors.may_lack,
+        priors_more=priors.more,
         shares_uid=shares_uid,
         same_uid=same_uid,
         ai=ai,
