@@ -12,7 +12,7 @@ const place = document.getElementById("claim");
 const asked = document.getElementById("asked");
 const AGAIN = 20_000;
 let timer = 0;
-let isMine = false;
+let isMine = true; // as far as is known: who comes by Next has it before the first answer
 
 /** @param {string} url */
 function post(url) {
