@@ -30,6 +30,10 @@ class Denied(Exception):
     """No right to this. On case routes it is shown as not found."""
 
 
+class Purged(Denied):
+    """The exam was purged, and the person could have seen it: they may know what became of it."""
+
+
 class Permission(StrEnum):
     """One thing that a route may ask for. The values are the scopes of API tokens."""
 
@@ -157,6 +161,11 @@ def visible_studies(actor: Actor) -> Select[Study]:
     of which they sent a picture. A node that gets results has its team's.
     """
     return _there().where(_belongs_to(actor))
+
+
+def purged_studies(actor: Actor) -> Select[Study]:
+    """The purged studies that would exist for the actor otherwise, as `visible_studies` has it."""
+    return select(Study).where(Study.purged_at.is_not(None), _belongs_to(actor))
 
 
 def openable_studies(actor: Actor) -> Select[Study]:

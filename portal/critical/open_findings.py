@@ -1,7 +1,7 @@
 """Critical findings of which nobody was informed yet: what lists show of them, for the team."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,6 +14,7 @@ from portal.access import Actor, visible_studies
 from portal.models import CriticalFinding, CriticalState, Finding, Role, Study, User
 from portal.models.critical import INFORMED_KEY
 from portal.studies import exams
+from portal.studies.second_reads.blindness import Readings
 from portal.teams import ai_visibility
 
 MOST: Final = 100  # that are counted
@@ -50,13 +51,91 @@ class OpenFindings:
 NONE: Final = OpenFindings(0, 0, None, ())
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """An open finding with what the exam is now, and who may not see it yet (None: its exam can't
+    be read).
+    """
+
+    row: CriticalFinding
+    study_id: UUID
+    case_number: str
+    reads: Readings | None
+
+
+@dataclass(frozen=True, slots=True)
+class TeamFindings:
+    """The open critical findings of a team, the oldest first, read once for all of its readers.
+
+    `names`: those of the people who have to do with them.
+    """
+
+    listed: Sequence[_Listed] = ()
+    names: Mapping[UUID, str] = field(default_factory=dict)
+
+    def seen_by(self, reader: Actor) -> OpenFindings:
+        """Those that a reader of the team sees; no statement."""
+        return self.of([one for one in self.listed if self._shows(reader, one)])
+
+    def asked(self, reader: Actor) -> list[UUID]:
+        """The exams of those that this reader of the team is asked to see to and has not said they
+        do: who was asked last, who was informed at once, and everybody asked once all were.
+        """
+        return [
+            one.study_id
+            for one in self.listed
+            if self._shows(reader, one) and is_asked(one.row, reader.user_id)
+        ]
+
+    def of(self, listed: Sequence[_Listed]) -> OpenFindings:
+        """What lists show of these."""
+        if not listed:
+            return NONE
+        return OpenFindings(
+            count=len(listed),
+            unanswered=sum(is_unanswered(one.row) for one in listed),
+            since=listed[0].row.created,
+            oldest=tuple(self._shown(one) for one in listed[:SHOWN]),
+        )
+
+    def _shows(self, reader: Actor, one: _Listed) -> bool:
+        # One whose exam can't be read hides no other, and its reader has to hear of it.
+        return one.reads is None or not one.reads.hides_findings(reader, one.study_id)
+
+    def _shown(self, one: _Listed) -> OpenFinding:
+        row, names = one.row, self.names
+        first = informed_only(row)
+        return OpenFinding(
+            study_id=one.study_id,
+            case_number=one.case_number,
+            finding=row.finding,
+            since=row.created,
+            asked="" if row.exhausted_at else names.get(asked_last(row), ""),
+            informed=names.get(first, "") if first else "",
+            acknowledged=names.get(row.acknowledged_by, "") if row.acknowledged_by else "",
+            is_unanswered=is_unanswered(row),
+        )
+
+
 def of_actor(session: Session, actor: Actor) -> OpenFindings:
     """The open critical findings of the exams that the actor sees, the oldest first; within the
     caller's transaction. There is no row in the log: they name no patient. One whose exam can't be
     read hides no other, and is among those of a reader, who has to hear of it all the same.
     """
+    found = of_team(session, actor.team_id)
+    if actor.role is Role.READER or not found.listed:
+        return found.seen_by(actor)
+    readable = [one for one in found.listed if one.reads is not None]
+    mine = _visible(session, actor, {one.study_id for one in readable})
+    return found.of([one for one in readable if one.study_id in mine])
+
+
+def of_team(session: Session, team_id: UUID) -> TeamFindings:
+    """The open critical findings of a team, for each of its readers to be shown theirs; within the
+    caller's transaction, in as many statements for one reader as for all of them.
+    """
     listed = select(CriticalFinding.id, CriticalFinding.study_id).where(
-        CriticalFinding.team_id == actor.team_id, CriticalFinding.state == CriticalState.OPEN
+        CriticalFinding.team_id == team_id, CriticalFinding.state == CriticalState.OPEN
     )
     stated_in = dict(
         session.execute(
@@ -64,42 +143,19 @@ def of_actor(session: Session, actor: Actor) -> OpenFindings:
         ).all()
     )
     if not stated_in:
-        return NONE
+        return TeamFindings()
     found, damaged = database.read_readable(
-        session, list(stated_in), lambda some: _read(session, actor, some)
+        session, list(stated_in), lambda some: _read(session, some)
     )
-    if damaged and actor.role is Role.READER:
+    if damaged:
         alone = select(CriticalFinding).where(CriticalFinding.id.in_(damaged))
         for row in session.scalars(alone):
-            found[row.id] = row, row.study_id, row.study_id.hex[:6].upper()
+            found[row.id] = _Listed(row, row.study_id, row.study_id.hex[:6].upper(), None)
     rows = [found[one] for one in stated_in if one in found]
-    if not rows:
-        return NONE
-    names = names_of(session, [row for row, *_ in rows[:SHOWN]])
-    return OpenFindings(
-        count=len(rows),
-        unanswered=sum(is_unanswered(row) for row, *_ in rows),
-        since=rows[0][0].created,
-        oldest=tuple(
-            OpenFinding(
-                study_id=study_id,
-                case_number=number,
-                finding=row.finding,
-                since=row.created,
-                asked="" if row.exhausted_at else names.get(asked_last(row), ""),
-                informed=names.get(first, "") if (first := informed_only(row)) else "",
-                acknowledged=names.get(row.acknowledged_by, "") if row.acknowledged_by else "",
-                is_unanswered=is_unanswered(row),
-            )
-            for row, study_id, number in rows[:SHOWN]
-        ),
-    )
+    return TeamFindings(rows, names_of(session, [one.row for one in rows]) if rows else {})
 
 
-def _read(
-    session: Session, actor: Actor, ids: Sequence[UUID]
-) -> dict[UUID, tuple[CriticalFinding, UUID, str]]:
-    """Those of these findings that the actor may see, each with its exam's id and number."""
+def _read(session: Session, ids: Sequence[UUID]) -> dict[UUID, _Listed]:
     now_in = aliased(Study)
     rows = session.execute(
         select(CriticalFinding, now_in.id, now_in.case_number)
@@ -110,15 +166,16 @@ def _read(
     ).all()
     # Of who may become a second reader nobody was asked to see to it.
     reads = ai_visibility.readings(session, {study_id for _, study_id, _ in rows})
-    found = {
-        row.id: (row, study_id, number)
-        for row, study_id, number in rows
-        if not reads.hides_findings(actor, study_id)
-    }
-    if found and actor.role is not Role.READER:
-        mine = _visible(session, actor, {study_id for _, study_id, _ in found.values()})
-        found = {one: parts for one, parts in found.items() if parts[1] in mine}
-    return found
+    return {row.id: _Listed(row, study_id, number, reads) for row, study_id, number in rows}
+
+
+def is_asked(row: CriticalFinding, person: UUID) -> bool:
+    """Whether this person is asked to see to an open finding, and nobody has said they do."""
+    if row.acknowledged_by is not None:
+        return False
+    if is_unanswered(row):
+        return person in {UUID(one["person"]) for one in row.asked}
+    return person in (asked_last(row), informed_only(row))
 
 
 def is_unanswered(row: CriticalFinding) -> bool:

@@ -11,7 +11,15 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from portal import audit, database
-from portal.access import Actor, Denied, Permission, openable_studies, visible_studies
+from portal.access import (
+    Actor,
+    Denied,
+    Permission,
+    Purged,
+    openable_studies,
+    purged_studies,
+    visible_studies,
+)
 from portal.models import (
     Blob,
     BlobKind,
@@ -45,21 +53,26 @@ from portal.vault import Vault
 
 
 def load(session: Session, actor: Actor, study_id: UUID) -> Study:
-    """The one way to a single study: Denied unless the actor's list has it."""
-    return _first(session, visible_studies(actor), study_id)
+    """The one way to a single study: Denied unless the actor's list has it; Purged, which is Denied
+    too, where it would have it otherwise.
+    """
+    return _first(session, actor, visible_studies(actor), study_id)
 
 
 def look(session: Session, actor: Actor, study_id: UUID) -> Study:
     """The one way to look at a single study: `load`, or the case that a grant opens."""
-    return _first(session, openable_studies(actor), study_id)
+    return _first(session, actor, openable_studies(actor), study_id)
 
 
-def _first(session: Session, allowed: Select[Study], study_id: UUID) -> Study:
+def _first(session: Session, actor: Actor, allowed: Select[Study], study_id: UUID) -> Study:
     now_in = exams.survivor_of(session, study_id)
     study = session.scalars(allowed.where(Study.id == now_in)).first()
-    if study is None:
-        raise Denied("study")
-    return study
+    if study is not None:
+        return study
+    purged = purged_studies(actor).where(Study.id == now_in).with_only_columns(Study.id)
+    if session.scalar(purged) is not None:
+        raise Purged("study")
+    raise Denied("study")
 
 
 def open_study(
@@ -156,6 +169,7 @@ def view_of(
         hides_findings=hides,
         priors=priors.exams,
         priors_may_lack=priors.may_lack,
+        priors_more=priors.more,
         shares_uid=shares_uid,
         same_uid=same_uid,
         ai=ai,

@@ -137,6 +137,7 @@ class StudyView:
     second_read: SecondReadView | None
     priors: list[Prior]
     priors_may_lack: bool  # of them some may be missing: rows can't be read
+    priors_more: int  # how many there are besides
     shares_uid: bool  # with another picture, see `Instance.same_uid_as`
     same_uid: list[Prior]  # their studies, as far as the actor may see them
     ai: Visibility

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import Row, Select, or_, select
+from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal import database, readable_rows
@@ -22,21 +22,27 @@ from portal.teams import ai_visibility
 from portal.vault import NotReadable, Vault
 
 _Taken = Row[UUID, str, datetime, int | None]
-# The most that a page lists.
+# The most that a page lists, and how many of them at most are not earlier than its exam where
+# more earlier ones are known.
 MOST = 20
+_NOT_EARLIER = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Other exams. `may_lack`: rows can't be read, of which some may be such exams."""
+    """Other exams, and how many there are besides. `may_lack`: rows can't be read, of which some
+    may be such exams.
+    """
 
     exams: list[Prior] = field(default_factory=list)
     may_lack: bool = False
+    more: int = 0
 
 
 def of_patient(session: Session, vault: Vault, actor: Actor, study: Study) -> Others:
     """The other exams of the same patient that the actor may see, also under IDs that were
-    merged, the last taken first.
+    merged, the last taken first. Of more than `MOST` those taken nearest before this one and some
+    after it.
 
     By when they were taken, as the headers have it: films of years ago may be sent after today's.
     Those whose header states no time come last, by their arrival. One that can't be read hides no
@@ -56,11 +62,11 @@ def of_patient(session: Session, vault: Vault, actor: Actor, study: Study) -> Ot
     same_patient = visible_studies(actor).where(
         Study.team_id == team, Study.patient_key.in_(keys), Study.id != own
     )
-    found, unreadable = readable_rows.around_damage(
-        session, Study, partial(_last_taken, session, same_patient)
+    (found, more), unreadable = readable_rows.around_damage(
+        session, Study, partial(_nearest, session, same_patient, acquired)
     )
     exams = _seen(session, vault, actor, found, acquired)
-    return Others(exams, may_lack=may_lack or unreadable > 0)
+    return Others(exams, may_lack=may_lack or unreadable > 0, more=more)
 
 
 def of_same_uid(
@@ -94,6 +100,44 @@ def _sharing(session: Session, rows: Sequence[Instance]) -> list[Instance]:
     return others or [row for row in rows if row.same_uid_as in own]
 
 
+def _nearest(
+    session: Session, studies: Select[Study], acquired: int | None, readable: Readable
+) -> tuple[list[_Taken], int]:
+    """Of these studies those nearest to an exam taken then, the last taken first, and how many
+    there are besides: so that the one to compare with is among them, however many came later.
+    """
+    total = 0
+    with readable.parts(session) as parts:
+        for part in parts:
+            counted = studies.where(part).with_only_columns(func.count())
+            total += session.scalar(counted) or 0
+    last = _last_taken(session, studies, readable)
+    if acquired is None or total <= MOST:
+        return last, total - len(last)
+    earlier = _last_taken(session, studies.where(Study.acquired <= acquired), readable)
+    others = _first_taken(session, studies.where(Study.acquired > acquired), readable)
+    others += _last_taken(session, studies.where(Study.acquired.is_(None)), readable)
+    kept = earlier[: MOST - min(_NOT_EARLIER, len(others))]
+    kept += others[: MOST - len(kept)]
+    return sorted(kept, key=_by_time, reverse=True), total - len(kept)
+
+
+def _first_taken(session: Session, studies: Select[Study], readable: Readable) -> list[_Taken]:
+    """The first taken of these studies, as many as a page lists."""
+    wanted = studies.with_only_columns(Study.id, Study.case_number, Study.created, Study.acquired)
+    found = list[_Taken]()
+    with readable.parts(session) as parts:
+        for part in parts:
+            order = Study.acquired, Study.created
+            found += session.execute(wanted.where(part).order_by(*order).limit(MOST)).all()
+    return sorted(found, key=_by_time)[:MOST]
+
+
+def _by_time(row: _Taken) -> tuple[bool, int, datetime]:
+    """By when it was taken, else before all others by its arrival."""
+    return row.acquired is not None, row.acquired or 0, row.created
+
+
 def _last_taken(session: Session, studies: Select[Study], readable: Readable) -> list[_Taken]:
     """The last taken of these studies, as many as a page lists."""
     wanted = studies.with_only_columns(Study.id, Study.case_number, Study.created, Study.acquired)
@@ -102,8 +146,7 @@ def _last_taken(session: Session, studies: Select[Study], readable: Readable) ->
     with readable.parts(session) as parts:
         for part in parts:
             found += session.execute(wanted.where(part).order_by(*order).limit(MOST)).all()
-    found.sort(key=lambda row: (row.acquired is not None, row.acquired or 0, row.created))
-    return found[::-1][:MOST]
+    return sorted(found, key=_by_time, reverse=True)[:MOST]
 
 
 def _seen(

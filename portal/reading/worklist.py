@@ -374,6 +374,13 @@ def waiting(session: Session, actor: Actor, visible: ColumnElement[bool] | None)
     return _waiting(session, actor, visible, blind)
 
 
+def waiting_for_all(session: Session, actor: Actor) -> Counts:
+    """The same for those of the actor's team who are the second reader of none of its exams, where
+    all see what the AI found.
+    """
+    return _waiting(session, actor, None, None)
+
+
 def _waiting(
     session: Session,
     actor: Actor,

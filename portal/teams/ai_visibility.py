@@ -19,8 +19,8 @@ Where it may not be seen, an exam is shown as one that has not been analysed (`s
 and stands in lists by its arrival.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from sqlalchemy import (
@@ -75,6 +75,47 @@ def hidden(session: Session, actor: Actor, ids: Collection[UUID]) -> frozenset[U
     return frozenset(session.scalars(by_policy)) | blind
 
 
+@dataclass(frozen=True, slots=True)
+class HiddenResults:
+    """What decides for any person whether they may see the AI result of some exams: the policy, who
+    has stated a finding, and which wait for a second reader.
+    """
+
+    policies: Mapping[UUID, AiShown] = field(default_factory=dict)
+    readers: Mapping[UUID, Collection[UUID]] = field(default_factory=dict)
+    reads: Readings = field(default_factory=lambda: Readings({}))
+
+    def of(self, actor: Actor, ids: Collection[UUID]) -> frozenset[UUID]:
+        """Of these exams, those of which the actor may not see what the AI found: `hidden` without
+        a statement.
+        """
+        return frozenset(i for i in ids if self._hides(actor, i))
+
+    def _hides(self, actor: Actor, study_id: UUID) -> bool:
+        policy = self.policies.get(study_id, AiShown.NEVER)
+        if policy is AiShown.NEVER:
+            return True
+        if policy is AiShown.AFTER_VERDICT:
+            readers = self.readers.get(study_id, ())
+            if not (readers if actor.role is Role.TECHNOLOGIST else actor.user_id in readers):
+                return True
+        return self.reads.is_blind(actor, study_id)
+
+
+def hidden_results(session: Session, ids: Collection[UUID]) -> HiddenResults:
+    """What `hidden` rests on, read once for many people."""
+    if not ids:
+        return HiddenResults()
+    query = select(Study.id, _policy()).where(Study.id.in_(ids))
+    policies = {study_id: AiShown(policy) for study_id, policy in session.execute(query)}
+    return HiddenResults(policies, _readers_of(session, ids), blindness.of(session, ids))
+
+
+def is_ever_shown() -> ColumnElement[bool]:
+    """The condition that the team of a row of `studies` shows the AI result to anybody."""
+    return _policy() != AiShown.NEVER.value
+
+
 def is_hidden(actor: Actor, blind: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
     """The same as a condition on rows of `studies`, for filters and counts. `blind`: which exams
     the actor may become the second reader of, see `blindness.readable_second`.
@@ -123,19 +164,25 @@ def _after_own(session: Session, ids: Collection[UUID]) -> dict[UUID, Waiting]:
         teams.pop(decided, None)
     if not teams:
         return {}
-    readers: dict[UUID, set[UUID]] = {}
-    rows = session.execute(
-        select(exams.exam_id(), Review.reader_id)
-        .join(Review, Review.study_id == Study.id)
-        .where(exams.is_of(teams))
-    )
-    for study_id, reader_id in rows:
-        readers.setdefault(study_id, set()).add(reader_id)
+    readers = _readers_of(session, teams)
     asked = blindness.informed(session, teams)
     return {
         i: Waiting(team, frozenset(readers.get(i, ())), frozenset(asked.get(i, ())))
         for i, team in teams.items()
     }
+
+
+def _readers_of(session: Session, ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
+    """Who has stated a finding of these exams."""
+    readers: dict[UUID, set[UUID]] = {}
+    rows = session.execute(
+        select(exams.exam_id(), Review.reader_id)
+        .join(Review, Review.study_id == Study.id)
+        .where(exams.is_of(ids))
+    )
+    for study_id, reader_id in rows:
+        readers.setdefault(study_id, set()).add(reader_id)
+    return readers
 
 
 def _is_chosen(session: Session, policy: AiShown) -> bool:

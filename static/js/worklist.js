@@ -6,7 +6,8 @@ import { encloseUpdates, refreshTimes } from "./time.js";
 import { _, language, ngettext } from "./language.js";
 
 /** What has changed: /worklist/state, and an event of /worklist/events.
-    @typedef {{ rows: Record<string, CaseState>, counts: string, notices?: string, critical?: string, arrived: number }} Changes */
+    @typedef {{ rows: Record<string, CaseState>, counts: string, notices?: string, critical?: string, arrived: number,
+      positive: number | null }} Changes */
 
 /** A case's present state: /worklist/state.
     @typedef {{
@@ -22,6 +23,11 @@ const notices = document.getElementById("notices");
 const critical = document.getElementById("critical");
 const newCases = document.getElementById("new-cases");
 
+const morePositive = document.getElementById("more-positive");
+let positive = Number(morePositive.dataset.positive ?? 0); // to be read, as of the last look
+let risen = 0; // by how many it has risen since the page was made, and how many of them are rows of this page
+let onPage = 0;
+
 /** @param {string} html */
 function fragment(html) {
   const template = document.createElement("template");
@@ -33,6 +39,7 @@ function fragment(html) {
 function update(id, row) {
   const item = document.getElementById(`case-${id}`);
   if (!item) return;
+  if (row.found && !item.classList.contains("found")) onPage += 1;
   item.classList.toggle("found", row.found);
   item.dataset.settled = row.settled ? "yes" : "no";
   /** @type {NodeListOf<HTMLElement>} */
@@ -62,6 +69,23 @@ function replaceIfChanged(place, html) {
 function announce(more) {
   newCases.hidden = more <= 0;
   newCases.querySelector("span").textContent = ngettext("%(num)s new case – show", "%(num)s new cases – show", more);
+}
+
+// Exams off the page of which the AI has found something since it was made: they do not move the rows.
+/** @param {number | null} now  how many are to be read; null for who may not see it */
+function announcePositive(now) {
+  if (now === null) return;
+  risen += Math.max(0, now - positive);
+  positive = now;
+  const more = Math.min(risen - onPage, positive);
+  if (more <= 0) { morePositive.replaceChildren(); return; }
+  const link = morePositive.querySelector("a") ?? document.createElement("a");
+  const text = ngettext("%(num)s more AI positive – show", "%(num)s more AI positive – show", more);
+  if (link.textContent === text) return;
+  link.className = "btn wide";
+  link.href = morePositive.dataset.show;
+  link.textContent = text;
+  if (!link.isConnected) morePositive.append(link);
 }
 
 /** @param {() => void} change  during which the row under the pointer or with the focus stays where it is */
@@ -104,6 +128,7 @@ function show(changes) {
     replaceIfChanged(counts, changes.counts);
   });
   announce(changes.arrived);
+  announcePositive(changes.positive);
 }
 
 async function ask() {
@@ -156,7 +181,7 @@ wireListKeys({
   "/": () => { const q = /** @type {HTMLInputElement} */ (document.getElementById("q")); q.focus(); q.select(); },
   f: () => document.getElementById("f-state").focus(),
   x: () => document.getElementById("filter-clear")?.click(),
-  r: () => /** @type {HTMLElement | null} */ (document.querySelector("#new-cases:not([hidden]) a"))?.click(),
+  r: () => /** @type {HTMLElement | null} */ (document.querySelector("#more-positive a, #new-cases:not([hidden]) a"))?.click(),
 });
 wireFilters();
 const polling = poll(ask, 1500, (failures) => {

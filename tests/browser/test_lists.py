@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ml.preparation import phantom
-from portal.models import Role
+from portal.models import AiShown, Role, TeamChoices
 from tests.browser.conftest import Cases, Visitor, draw, intercept, wait_until
 from tests.browser.world import review
 from tests.support.browser_portal import open_browser_portal
@@ -39,6 +39,43 @@ def test_a_row_changes_in_place_and_new_cases_are_announced(visitor: Visitor) ->
     expect(page.locator("#new-cases")).to_contain_text("1 new case – show")
     assert page.locator(".case").evaluate_all("rows => rows.map(row => row.id)") == order
     assert page.evaluate("window.stayed") is True
+
+
+@pytest.mark.parametrize("policy", [AiShown.WITH_PICTURE, AiShown.NEVER])
+def test_an_exam_off_the_page_that_turns_positive_is_announced_and_moves_nothing(
+    visitor: Visitor, policy: AiShown
+) -> None:
+    site = visitor.site
+    mine = make_person(site.app, Role.READER, team=f"Positive {policy}", name="Pat Positive")
+    team = site.team_of(mine)
+    with site.core.sessions() as session:
+        session.add(TeamChoices(team_id=team, ai_shown=policy))
+        session.commit()
+    shown, away = (
+        site.submit(phantom.dicom(draw(seed), patient_id=str(seed)), mine) for seed in (48, 49)
+    )
+    pictures = site.render(shown), site.render(away)
+    page = visitor.open(f"/worklist?q={shown.hex[:6]}&state=all", mine)
+    row = page.locator(f"#case-{shown}")
+    row.hover()
+    place = row.bounding_box()
+    expect(page.locator(".case")).to_have_count(1)
+    announced = page.locator("#more-positive[role=status]")
+    page.wait_for_timeout(4000)  # it asks once after the stream has begun
+    site.segment(away, pictures[1], draw(49).mask, 0.9)
+    if policy is AiShown.NEVER:
+        site.submit(phantom.dicom(draw(50), patient_id="50"), mine)
+        expect(page.locator("#new-cases")).to_contain_text("1 new case")  # both have been looked at
+        expect(announced).to_have_text("")
+        return
+    expect(announced).to_have_text("1 more AI positive – show")
+    assert row.bounding_box() == place
+    site.segment(shown, pictures[0], draw(48).mask, 0.9)
+    expect(row).to_contain_text("likely")  # what the page itself shows is not counted
+    expect(page.locator("#counts")).to_contain_text("2 AI positive")
+    expect(announced).to_have_text("1 more AI positive – show")
+    announced.locator("a").click()
+    expect(page.locator(f"#case-{away}")).to_be_visible()
 
 
 def test_no_row_of_a_short_list_moves_under_the_pointer_when_a_critical_finding_comes_and_goes(

@@ -1,10 +1,10 @@
 """Who reads an exam just now: a mark that lasts as long as the reader's page renews it.
 
 It keeps nobody out: a second reader sees who reads and reads on. The next case of a list is one
-that nobody else reads.
+that nobody else reads, marked before its page is opened.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, exists, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.access import Actor, Denied, Permission
 from portal.database import DatabaseTime
 from portal.models import ReadingClaim, Study, User
@@ -22,6 +22,8 @@ from portal.teams import ai_visibility
 
 # A page renews its mark every 20 seconds; one that misses three has gone.
 LASTS: Final = timedelta(seconds=60)
+# So often the next case is looked for anew because a colleague was given it in between.
+_TRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,34 @@ def claim(session: Session, actor: Actor, study_id: UUID, now: datetime) -> Clai
         audit.append(session, "reading_begun", actor=actor, now=now, study_id=study.id)
     found = Claim(row.reader_id, session.get_one(User, row.reader_id).name, row.since)
     session.commit()
+    return found
+
+
+def take_next(
+    session: Session, actor: Actor, now: datetime, find: Callable[[], UUID | None]
+) -> UUID | None:
+    """The exam that `find` returns, marked as read by the actor before anybody is sent to it: of
+    two who ask at once the second is given another. `find` passes over what colleagues read and
+    ends its transaction; None where it finds nothing. Who may not review is given it unmarked, as
+    is everybody where damage keeps the mark from being set.
+    """
+    found = find()
+    if not actor.may(Permission.REVIEW_WRITE):
+        return found
+    for _ in range(_TRIES):
+        if found is None:
+            return None
+        try:
+            if claim(session, actor, found, now).reader_id == actor.user_id:
+                return found
+        except Denied:  # purged or joined in the meantime
+            session.rollback()
+        except database.UNREADABLE as error:
+            if not database.is_damage(error):
+                raise
+            session.rollback()
+            return found
+        found = find()
     return found
 
 

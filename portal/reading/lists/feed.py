@@ -2,8 +2,10 @@
 
 One thread of the process looks once a second, as long as a list is open: one statement, however
 many lists there are. Only where it finds a change does it read more: the changed exams once, and
-what waits once for each team. Each list gets what it shows and its person may see; results that a
-login session was not shown before are written to the access log first, as `case.states` does.
+what waits and the open critical findings in as many statements for each team, whatever the number
+of its readers and its policy on the AI result. Each list gets what it shows and its person may see;
+results that a login session was not shown before are written to the access log first, as
+`case.states` does.
 """
 
 import logging
@@ -24,6 +26,7 @@ from portal.critical.open_findings import OpenFindings
 from portal.database import DatabaseTime
 from portal.models import Job, JobState, LoginSession, ReadingClaim, Study
 from portal.reading import worklist
+from portal.reading.lists import counts as list_counts
 from portal.reading.lists.live import LiveRow
 from portal.reading.shown_results import Shown
 from portal.reading.worklist_rows import Changing
@@ -171,23 +174,25 @@ class Feed:
         rows, _ = database.read_readable(
             session, list(team_of), lambda some: _rows(session, some, now)
         )
-        # A second reader is shown none of what they are blind to, so it is asked for each person.
-        people = {one.actor.user_id: one.actor for one in opened}
-        critical = {who: open_findings.of_actor(session, one) for who, one in people.items()}
+        # Read once for each team; whom one is hidden from follows without a statement.
+        critical = {team: open_findings.of_team(session, team) for team in teams}
         # Where the AI result is not seen at once, each reader of a team sees another part.
         visible = {
             team: ai_visibility.visible_in_lists(session, actor) for team, actor in teams.items()
         }
         # A list's numbers are those of the team, but for who is blind to some of its exams.
-        seconds = {
-            who for who, one in people.items() if blindness.second_of(session, one) is not None
-        }
-        others = {one.team_id: one for who, one in people.items() if who not in seconds}
-        counts = {
-            team: worklist.waiting(session, others.get(team, actor), None)
+        seconds = self._second_readers(session, opened)
+        shared = {
+            team: worklist.waiting_for_all(session, actor)
             for team, actor in teams.items()
             if visible[team] is None
         }
+        apart = {team: [one.actor for one in opened if one.actor.team_id == team] for team in teams}
+        own_counts = dict[UUID, worklist.Counts]()
+        for team in teams.keys() - shared.keys():
+            own_counts |= list_counts.of_each(session, apart[team])
+        of_apart = [i for i in rows if team_of[i] not in shared]
+        hidden = ai_visibility.hidden_results(session, of_apart)
         earliest = min(one.since for one in opened)
         arrivals = {
             team: worklist.arrivals(session, actor, earliest) for team, actor in teams.items()
@@ -200,17 +205,26 @@ class Feed:
                 for i, parts in rows.items()
                 if i in one.ids and team_of[i] == team
             }
-            waits = counts.get(team)
+            waits = shared.get(team)
             if waits is not None and one.actor.user_id in seconds:
                 waits = worklist.waiting(session, one.actor, None)
             if waits is None:
-                waits = worklist.waiting(
-                    session, one.actor, ai_visibility.visible_in_lists(session, one.actor)
-                )
-                own = _without_ai(own, ai_visibility.hidden(session, one.actor, own))
+                waits = own_counts[one.actor.user_id]
+                own = _without_ai(own, hidden.of(one.actor, own))
             arrived = sum(created > one.since for created in arrivals[team]) - one.known
-            updates.append((one, Update(own, waits, max(0, arrived), critical[one.actor.user_id])))
+            updates.append(
+                (one, Update(own, waits, max(0, arrived), critical[team].seen_by(one.actor)))
+            )
         return updates
+
+    def _second_readers(self, session: Session, opened: list[OpenList]) -> set[UUID]:
+        """Who of these may become the second reader of an exam; none is asked where none waits."""
+        if not session.scalar(select(blindness.any_waits())):
+            return set()
+        people = {one.actor.user_id: one.actor for one in opened}
+        return {
+            who for who, actor in people.items() if blindness.second_of(session, actor) is not None
+        }
 
     def _send(self, updates: list[tuple[OpenList, Update]]) -> None:
         """Send them, once the log has a row for each list that is shown a result anew."""

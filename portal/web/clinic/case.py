@@ -26,6 +26,7 @@ from portal.models import AiShown, BlobKind
 from portal.reading import reviews, signing, viewer_preferences, worklist
 from portal.reading.case import open_study, read_blob, study_state
 from portal.reading.case_records import ReviewView, StudyView
+from portal.reading.lists import claims
 from portal.reading.second_reads import waiting
 from portal.reading.signatures.seen import open_signed
 from portal.reading.viewing import drafts, screen_checks
@@ -259,23 +260,28 @@ def analyse_now(study_id: UUID) -> BaseResponse:
 @blueprint.get("/next")
 @guard.permission(Permission.STUDY_READ)
 def following(study_id: UUID) -> BaseResponse:
-    """Redirect to the next case of the list in the address, or from the last one to the list."""
+    """Redirect to the next case of the list in the address, or from the last one to the list. What
+    is to be read is marked as read by this person at once, so that two get no case together.
+    """
     filters = list_filters.of_request()
+    actor, now = guard.actor(), guard.now()
     if filters.state == SECOND_READ:
-        following_one = waiting.following(db_session(), guard.actor(), study_id, guard.now())
+        following_one = claims.take_next(
+            *(db_session(), actor, now),
+            lambda: waiting.following(db_session(), actor, study_id, now),
+        )
         if following_one:
             at = url_for(".case", study_id=following_one, **filters.place)
             return redirect(at, 303)
         flash(_("No other case waits for you as a second reader."), "ok")
         return redirect(url_for("second_reads.page"), 303)
-    found = worklist.next_study(
-        db_session(),
-        guard.services().vault,
-        guard.actor(),
-        study_id,
-        now=guard.now(),
-        **filters.query,
-    )
+
+    def find() -> UUID | None:
+        vault = guard.services().vault
+        return worklist.next_study(db_session(), vault, actor, study_id, now=now, **filters.query)
+
+    rereads = filters.state == "read"
+    found = find() if rereads else claims.take_next(db_session(), actor, now, find)
     if found:
         return redirect(url_for(".case", study_id=found, **filters.place), 303)
     if filters.state not in (list_filters.TO_READ, "read"):

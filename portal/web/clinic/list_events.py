@@ -103,7 +103,13 @@ def _message(templates: Environment, update: Update, now: datetime) -> bytes:
         strip=update.critical, now=now, **critical_view.TEXTS
     )
     body = json.dumps(
-        {"rows": rows, "counts": counts, "critical": critical, "arrived": update.arrived}
+        {
+            "rows": rows,
+            "counts": counts,
+            "critical": critical,
+            "arrived": update.arrived,
+            "positive": update.counts.positive,
+        }
     )
     return f"data: {body}\n\n".encode()
 

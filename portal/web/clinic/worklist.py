@@ -68,6 +68,13 @@ class ListPage:
         return _address(self.filters)
 
     @property
+    def positive(self) -> str:
+        """A list with the exams to be read of which the AI found something: this one, unless a
+        filter may leave them out.
+        """
+        return self.here if not self.args else _address(ListFilters(result="positive"))
+
+    @property
     def all_cases(self) -> str:
         """The whole list, with the cases that were read."""
         return _address(ListFilters(state=list_filters.ALL))
@@ -169,6 +176,7 @@ def states() -> Response:
             **critical_view.TEXTS,
         ),
         arrived=_arrivals(),
+        positive=counts.positive,
     )
 
 

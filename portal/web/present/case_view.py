@@ -148,6 +148,7 @@ class CasePage:
     second_read: SecondReadPanel
     priors: list[PriorLine]
     priors_note: str  # where some may be missing
+    priors_more: int  # that are not listed
     same_uid_note: str
     same_uid: list[PriorLine]
     review: ReviewForm | None  # for who may review
@@ -255,6 +256,7 @@ def case_page(
         outline=outline_view.panel(view, actor),
         second_read=panel.panel(view, actor),
         priors=[_prior_line(prior) for prior in view.priors],
+        priors_more=view.priors_more,
         priors_note=wording.PRIORS_MAY_LACK if view.priors_may_lack else "",
         same_uid_note=wording.SAME_UID if view.shares_uid else "",
         same_uid=[_prior_line(other) for other in view.same_uid],

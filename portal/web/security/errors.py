@@ -118,6 +118,13 @@ _BY_STATUS = {
     ),
 }
 _BY_CODE = {
+    "purged": ErrorText(
+        lazy("This exam was purged"),
+        lazy(
+            "It was destroyed with its pictures, results and reports, by an administrator or "
+            "because the time for which exams are kept is over. It cannot be restored."
+        ),
+    ),
     "damaged": ErrorText(
         lazy("A stored record or file is damaged"),
         lazy(

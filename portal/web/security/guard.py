@@ -15,7 +15,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as BaseResponse
 
-from portal.access import Denied
+from portal.access import Denied, Purged
 from portal.accounts import api_tokens, break_glass, people, sessions
 from portal.accounts.api_tokens import SCOPES, looks_like_token
 from portal.accounts.throttle import BAD_TOKEN, origin
@@ -332,10 +332,13 @@ def _admit_program(rule: Rule) -> None:
 
 
 def _denied(denied: Denied) -> Response:
-    """Another's object looks like one that does not exist; the log distinguishes them."""
+    """Another's object looks like one that does not exist; the log distinguishes them. Who could
+    have seen an exam that was purged is informed of that on the pages.
+    """
     if "actor" in g:
         _note_refusal(str(denied))
-    return answer(Problem(404, "not_found"))
+    is_known = isinstance(denied, Purged) and actor().via == "session"
+    return answer(Problem(404, "purged" if is_known else "not_found"))
 
 
 def _note_refusal(what: str) -> None:

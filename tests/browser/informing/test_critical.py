@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+from sqlalchemy import select
 
+from ml.preparation import phantom
+from portal.models import CriticalFinding, Language, Role, RotaPlace, User
 from tests.browser.conftest import Visitor, draw, intercept, wait_until
+from tests.browser.world import review
+from tests.support.portal_app import make_person
 
 pytestmark = pytest.mark.browser
 
@@ -118,3 +123,49 @@ def test_the_finding_is_copied_as_a_sentence_or_shown_where_that_is_not_allowed(
     expect(shown).to_have_value("No pneumothorax is seen.")
     selected = "e => e.value.slice(e.selectionStart, e.selectionEnd)"
     assert shown.evaluate(selected) == "No pneumothorax is seen."
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "1 critical finding: you are asked"),
+        ("de", "1 kritischer Befund: Sie sind gefragt"),
+    ],
+)
+def test_who_reads_another_case_is_informed_of_what_they_are_asked_to_see_to(
+    visitor: Visitor, language: str, text: str
+) -> None:
+    site = visitor.site
+    mine, colleague = (
+        make_person(site.app, Role.READER, team=f"Rota {language}", name=f"Pat {name}")
+        for name in ("Asked", "Other")
+    )
+    team = site.team_of(mine)
+    with site.core.sessions() as session:
+        session.get_one(User, mine.id).language = Language(language)
+        session.add(RotaPlace(team_id=team, user_id=mine.id, position=0))
+        session.commit()
+    here, there = (
+        site.submit(phantom.dicom(draw(seed), patient_id=f"ROTA-{seed}"), mine) for seed in (66, 67)
+    )
+    site.render(there)
+    page = visitor.open(f"/studies/{here}", mine)
+    badge = page.locator(".case-bar #asked[role=status] a")
+    page.wait_for_load_state("networkidle")
+    expect(badge).to_have_count(0)
+    review(site, colleague, there, "right")
+    page.evaluate("document.dispatchEvent(new Event('session-back'))")  # asks now, as every 20 s
+    expect(badge).to_have_text(text)
+    expect(badge).to_have_attribute("href", f"/studies/{there}")
+    other = visitor.open(f"/studies/{here}", colleague)
+    expect(other.locator("#claim")).to_be_visible()  # its answer has come
+    asked_first = other.locator("#asked a")
+    expect(asked_first).to_have_count(1)  # who stated it is asked first
+    with site.core.sessions() as session:
+        row = session.scalars(
+            select(CriticalFinding).where(CriticalFinding.study_id == there)
+        ).one()
+        row.acknowledged_by = colleague.id
+        session.commit()
+    page.evaluate("document.dispatchEvent(new Event('session-back'))")
+    expect(badge).to_have_count(0)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.models import AuditEvent, CriticalFinding, Study
-from portal.reading import case
+from portal.reading import case, other_exams
 from portal.reading.case_records import Prior
 from portal.reading.viewing import beside
 from tests.portal.reading.lists.test_around_damage import damage
@@ -93,3 +93,23 @@ def test_a_prior_whose_row_cannot_be_read_keeps_no_exam_from_being_read(clinic: 
     with clinic.session as session:
         rows = session.scalars(select(CriticalFinding.study_id)).all()
     assert rows == [here], "the earlier one was an older exam"
+
+
+def test_of_many_exams_the_nearest_earlier_ones_are_listed_and_the_others_counted(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other_exams, "MOST", 6)
+    monkeypatch.setattr(other_exams, "_NOT_EARLIER", 2)
+    old, prior = send(clinic, "20200101", 0), send(clinic, "20210101", 1)
+    here = send(clinic, "20210201", 2)
+    later = [send(clinic, f"202103{day:02}", day) for day in range(10, 18)]
+    with clinic.session as session:
+        view = case.open_study(session, clinic.vault, clinic.mate, here, NOW)
+        listed = [one.study_id for one in view.priors]
+        assert (listed, view.priors_more) == ([*reversed(later[:4]), prior, old], 4)
+        last = case.open_study(session, clinic.vault, clinic.mate, later[-1], NOW)
+        listed = [one.study_id for one in last.priors]
+        assert (listed, last.priors_more) == ([*reversed(later[1:-1])], 4)
+        few = case.open_study(session, clinic.vault, clinic.mate, later[3], NOW)
+        ids = [one.study_id for one in few.priors]
+        assert ids == [*reversed(later[4:6]), *reversed(later[:3]), here]

@@ -1,5 +1,6 @@
 """Who reads an exam: seen by colleagues, renewed by the open page, passed over by Next."""
 
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
@@ -70,6 +71,36 @@ def test_nobody_marks_what_they_may_not_review(clinic: Clinic) -> None:
             with clinic.session as session, pytest.raises(Denied):
                 change(session, actor, study_id, NOW)
     assert log(clinic) == []
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_two_who_ask_for_the_next_case_together_are_given_two(
+    clinic: Clinic, second: Actor, is_first: bool
+) -> None:
+    here, one, other = (clinic.done(after(minutes=minute)) for minute in range(3))
+    slow, quick = (clinic.mate, second) if is_first else (second, clinic.mate)
+    given: list[UUID | None] = []
+
+    def take(actor: Actor, meanwhile: Callable[[], object]) -> UUID | None:
+        with clinic.session as session:
+
+            def find() -> UUID | None:
+                found = worklist.next_study(session, clinic.vault, actor, here, now=NOW)
+                meanwhile()
+                return found
+
+            return claims.take_next(session, actor, NOW, find)
+
+    def quick_one() -> None:
+        """Asks and is answered between what the slow one found and their mark."""
+        if not given:
+            given.append(None)
+            given[0] = take(quick, lambda: None)
+
+    assert take(slow, quick_one) == other
+    assert given == [one]
+    assert log(clinic) == [("reading_begun", quick.user_id), ("reading_begun", slow.user_id)]
+    assert take(slow, lambda: None) == other  # their own mark keeps nobody from it
 
 
 def test_lists_show_who_reads_and_next_passes_over_it(clinic: Clinic, second: Actor) -> None:

@@ -7,14 +7,18 @@ import pytest
 from sqlalchemy import select, update
 
 from portal.access import Actor
-from portal.models import AiShown, AuditEvent, LoginSession, TeamChoices
-from portal.reading import reviews
+from portal.accounts.sessions import actor_of
+from portal.critical import open_findings
+from portal.models import AiShown, AuditEvent, LoginSession, Role, TeamChoices
+from portal.reading import reviews, worklist
 from portal.reading.lists import claims
 from portal.reading.lists.feed import Feed, OpenList, Update
 from portal.reading.shown_results import Shown
 from portal.studies.status import State
+from portal.teams import ai_visibility
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
+from tests.support.people import add_person
 from tests.support.queries.query_plan import selects
 
 
@@ -143,6 +147,56 @@ def test_a_look_is_one_statement_whatever_the_number_of_lists(clinic: Clinic, li
         made[number] = (len(idle), len(busy))
     assert made[1] == made[50]
     assert made[1][0] == 1
+
+
+def busy_reader(clinic: Clinic, number: int) -> Actor:
+    """One of many readers of the team."""
+    with clinic.session as session:
+        email = f"busy-{number}@example.org"
+        user = add_person(session, Role.READER, email, name=f"Busy {number}", team="Here")
+        session.commit()
+        return actor_of(user, uuid4())
+
+
+@pytest.mark.parametrize("policy", list(AiShown))
+def test_a_change_takes_as_many_statements_for_thirty_people_as_for_two(
+    clinic: Clinic, lists: Lists, policy: AiShown
+) -> None:
+    waiting, late, drawn = (clinic.submit().study_id for _ in range(3))
+    with clinic.session as session:
+        session.add(TeamChoices(team_id=clinic.mate.team_id, ai_shown=policy))
+        session.commit()
+    render = clinic.render(late)
+    read_by(clinic, clinic.mate, late, "none")
+    clinic.segment(render)  # positive only after it was read
+    clinic.render(drawn)
+    read_by(clinic, clinic.mate, drawn, "right")  # a critical finding that the reader is asked of
+    people = [clinic.mate, *(busy_reader(clinic, number) for number in range(29))]
+    read_by(clinic, people[1], late, "none")
+    made = []
+    for some in (people[:2], people[2:]):
+        for one in some:
+            lists.open(one, waiting, late, drawn)
+        with selects(clinic.core.engine) as busy, clinic.session as session:
+            updates = lists._updates(session, list(lists._lists), {waiting, late, drawn})
+        made.append(len(busy))
+    with clinic.session as session:
+        for opened, update in updates:
+            visible = ai_visibility.visible_in_lists(session, opened.actor)
+            assert update.counts == worklist.waiting(session, opened.actor, visible)
+            assert update.critical == open_findings.of_actor(session, opened.actor)
+            hidden = ai_visibility.hidden(session, opened.actor, list(update.rows))
+            is_bare = update.rows[late].state.result is None
+            assert is_bare is (late in hidden)
+    assert len(updates) == len(people)
+    assert made[0] == made[1]
+
+
+def read_by(clinic: Clinic, actor: Actor, study_id: UUID, finding: str) -> None:
+    with clinic.session as session:
+        reviews.add_review(
+            session, clinic.vault, actor, study_id, finding=finding, now=after(minutes=5)
+        )
 
 
 @pytest.mark.parametrize("how", ["ended", "idle", "over"])

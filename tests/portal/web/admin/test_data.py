@@ -14,10 +14,18 @@ from werkzeug.test import TestResponse
 from portal import database
 from portal.governance import erasure, purges, retention
 from portal.governance.clock import judge
-from portal.models import AuditEvent, Hold, Purge, Study, db
+from portal.models import AuditEvent, Hold, Purge, Role, Study, db
 from tests.support.core import NOW, Clock
 from tests.support.people import Person
-from tests.support.portal_app import analyse, core_of, make_study, post, sign_in
+from tests.support.portal_app import (
+    analyse,
+    core_of,
+    make_person,
+    make_study,
+    make_token,
+    post,
+    sign_in,
+)
 
 PAGE = "/admin/data"
 
@@ -146,6 +154,40 @@ def test_a_purged_case_is_gone_from_its_readers_list(
     assert client.get(f"/studies/{study_id}").status_code == 404
     assert number(study_id) not in client.get("/worklist").text
     assert "purged" in admin_client.get(f"{PAGE}?case={study_id}").text
+
+
+def test_who_could_see_a_purged_exam_learns_that_it_was_purged_and_nobody_else(
+    app: Flask, admin_client: FlaskClient, technologist: Person, reader: Person
+) -> None:
+    study_id = make_study(app, technologist)
+    paths = [f"/studies/{study_id}{end}" for end in ("", "/reports", f"/reports/{UUID(int=1)}")]
+    mine, sender = sign_in(app, reader), sign_in(app, technologist)
+    others = [
+        sign_in(app, make_person(app, Role.READER, team="Elsewhere")),
+        sign_in(app, make_person(app, Role.TECHNOLOGIST, name="Sent nothing")),
+        admin_client,
+    ]
+    send(admin_client, study_id, "purge", reason="test_data", number=number(study_id))
+    for path in paths:
+        answer = mine.get(path)
+        assert (answer.status_code, "This exam was purged" in answer.text) == (404, True), path
+    assert "This exam was purged" in sender.get(paths[0]).text
+    token = make_token(app, reader, "studies:read")
+    unknown = f"/studies/{UUID(int=2)}"
+    for client in others:
+        pages = [without_numbers(client.get(path).text) for path in (paths[0], unknown)]
+        assert "purged" not in pages[0]
+        assert pages[0] == pages[1]
+    by_program = app.test_client().get(
+        f"/api/v1/studies/{study_id}", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert (by_program.status_code, by_program.get_json()["code"]) == (404, "not_found")
+
+
+def without_numbers(page: str) -> str:
+    """A page without the addresses, tokens and numbers that each answer has of its own."""
+    main = page[page.index("<main") : page.index("</main>")]
+    return re.sub(r'<span class="mono">[^<]*</span>', "", main)
 
 
 def test_what_is_no_case_finds_nothing(admin_client: FlaskClient) -> None:

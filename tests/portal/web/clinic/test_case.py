@@ -244,6 +244,24 @@ def test_back_next_and_save_keep_the_filters_of_the_list(app: Flask, reader: Per
     assert links["back"] == "/worklist"
 
 
+@pytest.mark.parametrize("query", ["", "?state=second_read"])
+def test_two_who_press_next_together_get_two_cases(app: Flask, reader: Person, query: str) -> None:
+    """Neither page has been opened by then, so no script has marked a case."""
+    here, *others = (make_study(app, reader, shade) for shade in range(3))
+    colleague = make_person(app, Role.READER, name="Colleague")
+    clients = sign_in(app, reader), sign_in(app, colleague)
+    if query:
+        first = sign_in(app, make_person(app, Role.READER, name="First"))
+        for study in others:
+            analyse(app, study)
+            post(first, f"/studies/{study}/reviews", {"finding": "none"})
+            post(first, f"/studies/{study}/second-read")
+    given = [client.get(f"/studies/{here}/next{query}").location for client in clients]
+    assert given == [f"/studies/{study}{query}" for study in others]
+    again = clients[0].get(f"/studies/{here}/next{query}").location
+    assert again == given[0]  # one's own mark keeps nobody from it
+
+
 def test_the_list_begins_with_what_is_to_be_read(app: Flask, reader: Person) -> None:
     assert "No cases yet" in sign_in(app, reader).get("/worklist").text
     read, unread = make_study(app, reader), make_study(app, reader, shade=1)
