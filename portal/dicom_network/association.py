@@ -284,10 +284,25 @@ class BoundedSocket(AssociationSocket):
         return data
 
 
+class Outgoing(Association):
+    """An association that we have asked for. What is sent waits until its thread pauses, which a
+    thread that has ended does for good: its last state may be that it did not.
+    """
+
+    @property
+    def _is_paused(self) -> bool:
+        return bool(self.__dict__.get("_is_paused")) or not self.is_alive()
+
+    @_is_paused.setter
+    def _is_paused(self, is_paused: bool) -> None:
+        self.__dict__["_is_paused"] = is_paused
+
+
 def bound(outgoing: Association, seconds: float) -> None:
     """Put the same limits on an association that we asked for, once it is there: before the first
     request of ours its peer has nothing to send.
     """
+    outgoing.__class__ = Outgoing
     outgoing.dimse = _Bounded(outgoing, _LONGEST_ACTION, most_waiting=_MOST_ANSWERS)
     connected: Any = outgoing.dul.socket
     if connected is not None:

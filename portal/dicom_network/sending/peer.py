@@ -30,6 +30,8 @@ _PENDING: Final = (0xFF00, 0xFF01)
 _PREAMBLE: Final = 128
 _MOST_MATCHES: Final = 10
 _LOOK: Final = 0.02
+# Its thread pauses at once, but for a report that it is taking.
+_PAUSES_WITHIN: Final = 60.0
 
 
 class NoAnswer(Exception):
@@ -117,8 +119,13 @@ class Peer:
         # Its thread would take the answer for a request of the node's.
         associated._reactor_checkpoint.clear()
         try:
-            while not associated._is_paused:
+            ends = time.monotonic() + _PAUSES_WITHIN
+            while not associated._is_paused:  # nor when its thread has ended
+                if time.monotonic() > ends:
+                    raise NoAnswer("no_answer")
                 time.sleep(0.0005)
+            if not associated.is_alive():
+                raise NoAnswer("ended")
             associated.dimse.send_msg(request, context)
             _, response = associated.dimse.get_msg(block=True)
         finally:
