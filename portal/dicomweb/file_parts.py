@@ -198,11 +198,11 @@ def _is_data_set(found: Any, depth: int) -> bool:
 
 
 def _is_element(one: Any, depth: int) -> bool:
-    if not (isinstance(one, dict) and one.keys() <= _MEMBERS and one.get("vr") in KNOWN):
+    if not (isinstance(one, dict) and one.keys() <= _MEMBERS):
         return False
-    if not WAY.fullmatch(one.get("BulkDataURI", "#00000000")):
+    if not all(isinstance(one.get(name, ""), str) for name in _MEMBERS - {"Value"}):
         return False
-    if not isinstance(one.get("InlineBinary", ""), str):
+    if one.get("vr") not in KNOWN or not WAY.fullmatch(one.get("BulkDataURI", "#00000000")):
         return False
     values = one.get("Value", [])
     if not isinstance(values, list):

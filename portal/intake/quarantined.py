@@ -4,7 +4,6 @@ A released file goes through the intake again, in the name of who sent it; the t
 out for it alone, the checks are not. Neither list nor log names the patient.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -149,15 +148,22 @@ def release(
     return submitted
 
 
-def discard(session: Session, vault: Vault, actor: Actor, file_id: UUID, now: datetime) -> None:
-    """Destroy a file, its key and its row; Denied for none that is here."""
+def discard(session: Session, vault: Vault, actor: Actor, file_id: UUID, now: datetime) -> bool:
+    """Destroy a file, its key and its row; Denied for none that is here.
+
+    False where old copies of the key may still be in the database's files, which somebody reads at
+    this moment: the next purge clears them as well.
+    """
     actor.require(Permission.DATA_MANAGE)
     row = _row(session, file_id)
     marks = [row.wrapped_key[:NONCE_BYTES], row.sealed_stated[:NONCE_BYTES]]
     _remove(session, vault, actor, file_id, "quarantine_discarded", now)
     # Its key is in no row any more; old pages of the database go when nobody reads them.
-    with suppress(erasure.NotErased):
+    try:
         erasure.erase(session, marks)
+    except erasure.NotErased:
+        return False
+    return True
 
 
 def _remove(

@@ -31,6 +31,7 @@ from tests.campaigns.protections import (
     trial_numbers,
     trial_others,
 )
+from tests.campaigns.protections.network import dicomweb, incoming
 from tests.campaigns.protections.protection import Edit, Protection, edit
 from tests.support.copied_code.copied_code import CopiedCode, Ran, copied
 from tests.support.paths import ROOT
@@ -51,6 +52,8 @@ PROTECTIONS: tuple[Protection, ...] = (
     *connections.PROTECTIONS,
     *trial_numbers.PROTECTIONS,
     *trial_others.PROTECTIONS,
+    *dicomweb.PROTECTIONS,
+    *incoming.PROTECTIONS,
 )
 # What tests wait for and does not come any more: in the copy they wait less long for it.
 IMPATIENT = (

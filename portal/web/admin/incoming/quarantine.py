@@ -59,8 +59,16 @@ def release(file_id: UUID) -> BaseResponse | tuple[str, int]:
 def discard(file_id: UUID) -> BaseResponse:
     """Destroy one."""
     services = guard.services()
-    quarantined.discard(db_session(), services.vault, guard.actor(), file_id, guard.now())
-    flash(_("The file is destroyed."), "ok")
+    if quarantined.discard(db_session(), services.vault, guard.actor(), file_id, guard.now()):
+        flash(_("The file is destroyed."), "ok")
+    else:
+        flash(
+            _(
+                "The file is destroyed. Old copies of its key may still be in the database's files:"
+                " they were being read. The next purge of an exam clears them."
+            ),
+            "warn",
+        )
     return redirect(url_for(_PAGE), 303)
 
 

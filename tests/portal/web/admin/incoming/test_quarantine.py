@@ -5,9 +5,11 @@ from uuid import UUID
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
+from portal import database
 from portal.accounts.sessions import actor_of
-from portal.governance import quarantine
+from portal.governance import erasure, quarantine
 from portal.governance.quarantine import Reason
 from portal.models import Instance, QuarantinedFile, User, db
 from tests.support.core import NOW, Clock
@@ -73,6 +75,21 @@ def test_one_is_destroyed(app: Flask, admin_client: FlaskClient, technologist: P
     assert post(admin_client, f"{PAGE}/{one}/discard").status_code == 303
     assert count(app, QuarantinedFile) == 0
     assert post(admin_client, f"{PAGE}/{one}/discard").status_code == 404
+
+
+def test_what_is_not_certain_of_its_destruction_is_stated(
+    app: Flask, admin_client: FlaskClient, technologist: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "_WAIT_SECONDS", 0.1)
+    one = kept(app, technologist, dicom())
+    with database.snapshot(core_of(app).engine) as reader:  # who sees the row as it was
+        reader.scalar(select(QuarantinedFile.id))
+        assert post(admin_client, f"{PAGE}/{one}/discard").status_code == 303
+    assert count(app, QuarantinedFile) == 0
+    assert "Old copies of its key may still be in the database" in admin_client.get(PAGE).text
+    other = kept(app, technologist, dicom())
+    post(admin_client, f"{PAGE}/{other}/discard")
+    assert "Old copies" not in admin_client.get(PAGE).text
 
 
 @pytest.mark.parametrize("what", ["release", "discard"])
