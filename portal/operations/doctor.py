@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from sqlalchemy import Engine, func, select, union
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -19,8 +19,8 @@ from portal.audit import first_seals
 from portal.governance import clock, integrity_state, scheduler_signs
 from portal.jobs import overview
 from portal.jobs.broker import Broker
-from portal.models import AuditEvent, Instance, JobKind, Study
-from portal.operations import background_check, integrity, notification_checks
+from portal.models import AuditEvent, JobKind
+from portal.operations import background_check, integrity, key_rotation, notification_checks
 from portal.operations.check import Check, State
 from portal.settings import Settings, SettingsError
 from portal.studies import exams, presence
@@ -161,14 +161,12 @@ def _schema(session: Session) -> Check:
 
 
 def _keys_in_use(session: Session, vault: Vault) -> Check:
-    used = union(select(Study.key_id), select(Instance.key_id))
-    ids = {key_id for key_id in session.scalars(used) if key_id is not None}
-    session.commit()
+    ids = key_rotation.keys_in_use(session, vault)
     missing = ids - vault.key_ids
     if missing:
-        text = f"{len(missing)} keys that cases need are not in the key ring"
+        text = f"{len(missing)} keys that stored data need are not in the key ring"
         return Check("key ids", "failed", text, "Put back the key ring that still held them.")
-    return Check("key ids", "ok", f"all {len(ids)} that cases need are there")
+    return Check("key ids", "ok", f"all {len(ids)} that stored data need are there")
 
 
 def structure(engine: Engine) -> Check:

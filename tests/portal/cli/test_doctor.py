@@ -13,6 +13,8 @@ from portal.operations import backup
 from portal.operations.context import now
 from portal.settings.secret_files import new_backup_key, new_key_ring
 from tests.support.clinic import Clinic
+from tests.support.hl7 import messages as made
+from tests.support.hl7.listening import add_node, give
 from tests.support.queries.damaged_pages import overwrite_pages
 
 Checks = dict[str, dict[str, str]]
@@ -80,6 +82,16 @@ def test_what_is_broken_is_named_with_the_way_back(
     assert all(check["advice"] for check in checks.values() if check["state"] != "ok")
     assert "S3CRET" not in json.dumps(checks)
     assert all(key not in json.dumps(checks) for key in json.loads(ring)["keys"].values())
+
+
+def test_a_key_that_only_an_order_needs_is_missed_too(
+    clinic: Clinic, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_node(clinic)
+    give(clinic.core, made.orm())
+    assert run(capsys)[1]["key ids"]["text"] == "all 1 that stored data need are there"
+    monkeypatch.setenv("PLEURA_KEY_RING", new_key_ring())
+    assert run(capsys)[1]["key ids"]["state"] == "failed"
 
 
 def test_a_damaged_page_is_named(clinic: Clinic, capsys: pytest.CaptureFixture[str]) -> None:
