@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, database
 from portal.critical import outbox
+from portal.database import DatabaseTime
 from portal.exchange import mail, outbound, webhook
 from portal.exchange.mail import MailRefused
 from portal.exchange.outbound import NotAllowed, Target
@@ -39,10 +40,11 @@ from portal.teams.settings import settings_of
 
 SECONDS: Final = 15.0  # for one message
 MOST_ATTEMPTS: Final = 12  # within about five hours
-_CLAIM: Final = timedelta(seconds=60)
+_CLAIM: Final = 60.0  # seconds, by the database's clock: the process's may be wrong
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 30.0
 _LONGEST_PAUSE: Final = 3600.0
+_LONGEST_WAIT: Final = timedelta(seconds=_LONGEST_PAUSE)
 _REMEMBERED: Final = timedelta(days=90)
 _TEXTS: Final = {
     outbox.OPENED: lazy(
@@ -161,8 +163,12 @@ def _claim(
             .where(
                 Notification.state == NotificationState.WAITING,
                 Notification.channel == channel,
-                Notification.next_at <= now,
-                or_(Notification.claimed_until.is_(None), Notification.claimed_until <= now),
+                # What waits longer than any pause was dated by a clock that was ahead.
+                or_(Notification.next_at <= now, Notification.next_at > now + _LONGEST_WAIT),
+                or_(
+                    Notification.claimed_until.is_(None),
+                    Notification.claimed_until <= DatabaseTime(),
+                ),
                 Notification.id.not_in(unreadable),
             )
             .order_by(Notification.next_at, Notification.created, Notification.id)
@@ -175,7 +181,7 @@ def _claim(
             return None
         message_id = row.id
         try:
-            message = _claimed(session, row, now)
+            message = _claimed(session, row)
         except database.UNREADABLE as error:
             session.rollback()
             if not database.is_damage(error):
@@ -187,12 +193,15 @@ def _claim(
         return message
 
 
-def _claimed(session: Session, row: Notification, now: datetime) -> _Message:
+def _claimed(session: Session, row: Notification) -> _Message:
     finding = session.get_one(CriticalFinding, row.finding_id)
     study = session.get_one(Study, exams.survivor_of(session, finding.study_id))
     user = session.get(User, row.user_id) if row.user_id is not None else None
     row.attempts += 1
-    row.claimed_until = now + _CLAIM
+    row.claimed_until = DatabaseTime(_CLAIM)
+    session.flush()
+    session.refresh(row)
+    assert row.claimed_until is not None
     return _Message(
         id=row.id,
         event_id=row.event_id,

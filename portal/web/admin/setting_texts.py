@@ -107,7 +107,7 @@ def _escalates(now: TeamSettings) -> str:
         return _(
             "A critical finding that nobody acknowledges goes on to the next person on the rota."
         )
-    return _("A critical finding stays with whom it was sent to first.")
+    return _("Nobody of the rota is asked or informed; a critical finding stands over the list.")
 
 
 def _escalation(now: TeamSettings) -> str:
@@ -115,7 +115,7 @@ def _escalation(now: TeamSettings) -> str:
         return _("No effect: critical findings do not go on to the next person.")
     return _(
         "A critical finding goes on %(time)s after it was sent, and again after the same time, "
-        "until somebody acknowledges it.",
+        "until a record states who was informed; acknowledging gives the same time once more.",
         time=_minutes(now.escalation_minutes),
     )
 

@@ -269,3 +269,14 @@ def test_who_is_informed_sees_what_is_hidden_from_the_others(clinic: Clinic, why
     with clinic.session as session:
         seen = [open_findings.of_actor(session, one).count for one in (first, other)]
     assert seen == [1, 0]
+
+
+def test_what_a_clock_ahead_has_put_off_is_due_once_the_clock_is_right(clinic: Clinic) -> None:
+    choose(clinic, reader(clinic, "First"), reader(clinic, "Second"))
+    read(clinic, exam(clinic))
+    assert run(clinic, READ + 24 * 60) == 1  # a day ahead: asked too early
+    assert row_of(clinic).due == after(minutes=READ + 24 * 60 + WAIT)
+    assert run(clinic, READ + 1) == 1
+    assert row_of(clinic).due == after(minutes=READ + 1 + WAIT)
+    assert mails(clinic, "critical_passed_on") == ["First", "Second"]
+    assert run(clinic, READ + 2) == 0

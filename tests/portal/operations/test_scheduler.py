@@ -20,6 +20,8 @@ from portal.governance import clock, integrity_state, scheduler_signs
 from portal.models import AuditEvent, AuditHead, PerformanceMonth, SchedulerSign
 from portal.operations import background_check, scheduler
 from portal.reading import reviews
+from tests.portal.critical.test_escalation import choose, mails, reader, row_of
+from tests.portal.critical.test_findings import exam, read
 from tests.support.audit_log import check, copied_row, fill, link, spoil, tamper
 from tests.support.clinic import Clinic, after
 from tests.support.commands.forked import Command
@@ -203,6 +205,20 @@ def test_by_a_clock_that_has_jumped_nothing_is_tidied(clinic: Clinic) -> None:
         clock.confirm(session, clinic.admin, datetime.now(UTC))
     scheduler.run_sweep(core.settings, core.vault, core.engine)
     assert not half.exists()
+
+
+def test_by_a_clock_that_has_jumped_no_critical_finding_is_passed_on(clinic: Clinic) -> None:
+    """To the log's rows the machine's clock is months ahead."""
+    core = clinic.core
+    choose(clinic, reader(clinic, "First"))
+    read(clinic, exam(clinic))
+    due = row_of(clinic).due
+    scheduler.run_sweep(core.settings, core.vault, core.engine)
+    assert (row_of(clinic).due, mails(clinic, "critical_passed_on")) == (due, [])
+    with clinic.session as session:
+        clock.confirm(session, clinic.admin, datetime.now(UTC))
+    scheduler.run_sweep(core.settings, core.vault, core.engine)
+    assert mails(clinic, "critical_passed_on") == ["First"]
 
 
 def test_rows_that_wait_to_be_linked_are_no_finding(core: Core) -> None:
