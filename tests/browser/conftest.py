@@ -74,9 +74,12 @@ class Visitor:
         *,
         proved: bool = True,
         theme: str = "dark",
+        language: str = "en",
         size: tuple[int, int] = (1440, 900),
     ) -> Page:
-        context = self.browser.new_context(viewport={"width": size[0], "height": size[1]})
+        context = self.browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, locale=language
+        )
         context.set_default_timeout(60_000)
         cookies = [{"name": "theme", "value": theme, "url": self.site.url}]
         if role is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,11 @@ from uuid import UUID
 
 import pytest
 from axe_playwright_python.sync_playwright import DEFAULT_OPTIONS, Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
-from portal.models import Role
-from tests.browser.conftest import TWO_FRAMES, Cases, Visitor
+from portal.models import Language, Role, Signature, User
+from tests.browser.conftest import TWO_FRAMES, Cases, Visitor, draw
 from tests.support.core import make_settings
 from tests.support.portal_app import make_app
 
@@ -70,7 +73,12 @@ PAGES = [
     ("/models/{model}", Role.READER),
     ("/worklist?size=unknown&days=7&reader=nobody", Role.READER),
     ("/studies/{likely}/patient", Role.READER),
+    ("/studies/{signed}", Role.READER),  # what was seen
 ]
+NOTHING_THERE = "/nothing-like-this"
+LANGUAGES = ("en", "de")
+# WCAG 2.2 AA has the size of targets (2.5.8), which axe looks at only where it is asked to.
+OPTIONS = DEFAULT_OPTIONS | {"rules": {"target-size": {"enabled": True}}}
 BEFORE_THE_CODE = {"/sign-in/code"}
 FOR_PROGRAMS = "dicomweb_"  # DICOMweb answers no browser
 # What answers a GET without being a page to look at, and why.
@@ -113,6 +121,9 @@ STILL = """() => Promise.allSettled(document.getAnimations()
     .map(one => one.finished))"""
 
 
+_SIGNED = {"signed": str(UUID(int=0))}
+
+
 def test_every_page_is_among_these(tmp_path: Path) -> None:
     app = make_app(make_settings(tmp_path))
     answered = {
@@ -123,7 +134,8 @@ def test_every_page_is_among_these(tmp_path: Path) -> None:
     example = {field.name: str(UUID(int=0)) for field in fields(Cases)} | {"invitation": "/join/x"}
     adapter = app.url_map.bind("localhost")
     shown = {
-        adapter.match(template.format(**example).partition("?")[0])[0] for template, _ in PAGES
+        adapter.match(template.format(**example | _SIGNED).partition("?")[0])[0]
+        for template, _ in PAGES
     }
     missing = sorted(answered - shown - set(NO_PAGES))
     assert missing == [], "add a row to PAGES, or to NO_PAGES with the reason"
@@ -131,19 +143,27 @@ def test_every_page_is_among_these(tmp_path: Path) -> None:
 
 
 @pytest.mark.sampled(4)
-@pytest.mark.parametrize(("template", "role"), PAGES)
+@pytest.mark.parametrize(
+    ("template", "role"), [*PAGES, (NOTHING_THERE, None), (NOTHING_THERE, Role.READER)]
+)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_page_fits_its_window_and_is_accessible(
-    visitor: Visitor, cases: Cases, template: str, role: Role | None
+    visitor: Visitor, cases: Cases, template: str, role: Role | None, language: str
 ) -> None:
-    path = template.format(**vars(cases))
-    page = visitor.open(path, role, proved=path not in BEFORE_THE_CODE)
+    visitor.refusals_expected = template == NOTHING_THERE
+    signed = {"signed": _signed(visitor)} if "{signed}" in template else {}
+    path = template.format(**vars(cases), **signed)
+    with _speaking(visitor, role, language):
+        page = visitor.open(path, role, proved=path not in BEFORE_THE_CODE, language=language)
     assert page.url == visitor.site.url + path, "it led on to another page"
+    assert page.evaluate("document.documentElement.lang") == language
     page.emulate_media(reduced_motion="reduce")  # colours are measured, not their transitions
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         page.evaluate(TWO_FRAMES)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{template} is {wide} px wide in a window of {width}"
+    assert violations(page, {"runOnly": ["target-size"]}) == [], "in the narrow window"
     page.set_viewport_size({"width": 1440, "height": 900})
     for theme in ("dark", "light"):
         page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
@@ -154,13 +174,66 @@ def test_a_page_fits_its_window_and_is_accessible(
         assert violations(page, rules) == [], theme
 
 
+@contextmanager
+def _speaking(visitor: Visitor, role: Role | None, language: str) -> Iterator[None]:
+    """Pages are asked for by somebody who has chosen this language."""
+    person = visitor.site.people.get(role) if role else None
+
+    def choose(chosen: Language | None) -> None:
+        if person is not None:
+            with visitor.site.core.sessions() as session:
+                session.get_one(User, person.id).language = chosen
+                session.commit()
+
+    choose(Language(language))
+    try:
+        yield
+    finally:
+        choose(None)
+
+
+def _signed(visitor: Visitor) -> str:
+    """What was seen of a case that is signed, as the end of an address."""
+    with visitor.site.core.sessions() as session:
+        found = session.scalars(select(Signature).limit(1)).first()
+    if found is None:
+        study, _ = visitor.site.complete(draw(8), patient_name="PHANTOM^SIGNED")
+        page = visitor.open(f"/studies/{study}")
+        page.wait_for_selector("#review[data-ready=yes]")
+        page.keyboard.press("r")
+        expect(page.locator("#review-status")).to_contain_text("Saved")
+        page.keyboard.press("Shift+S")
+        expect(page.locator("#sign-status")).to_contain_text("Signed")
+        page.close()
+        return _signed(visitor)
+    return f"{found.study_id}?seen={found.id}"
+
+
 def violations(page: Page, options: dict[str, Any] | None = None) -> list[tuple[str, list[str]]]:
     """What axe finds, of any impact."""
-    found: dict[str, Any] = Axe().run(page, options=DEFAULT_OPTIONS | (options or {})).response
+    found: dict[str, Any] = Axe().run(page, options=OPTIONS | (options or {})).response
     return [
         (violation["id"], [node["html"][:120] for node in violation["nodes"]])
         for violation in found["violations"]
     ]
+
+
+def test_targets_that_are_small_and_close_are_found(visitor: Visitor) -> None:
+    page = visitor.open("/sign-in", None)
+    page.evaluate(
+        """() => {
+            const small = (left) => Object.assign(document.createElement("a"), { href: "/" + left,
+              textContent: "i" });
+            const row = document.querySelector("main").appendChild(document.createElement("nav"));
+            row.ariaLabel = "Small";
+            row.append(small(1), small(2), small(3));
+            for (const one of row.children) {
+              Object.assign(one.style, { display: "block", width: "9px", height: "9px" });
+            }
+        }"""
+    )
+    assert "target-size" in [rule for rule, _ in violations(page)]
+    assert [rule for rule, _ in violations(page, {"runOnly": ["target-size"]})] == ["target-size"]
 
 
 def test_the_film_has_seventy_percent_of_the_case_page_and_nothing_scrolls(
