@@ -208,7 +208,8 @@ class _Bounded(DIMSEServiceProvider):
     def _gather(self, context_id: int, part: bytes) -> bool:
         """Add a part to its message; False for a command that is none."""
         one = P_DATA()
-        one.presentation_data_value_list = [[context_id, part]]
+        pair: Any = [context_id, part]  # it takes lists alone
+        one.presentation_data_value_list = [pair]
         before = self.message
         if before is None:
             before = self.message = DIMSEMessage()

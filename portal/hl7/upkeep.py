@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, exists, inspect, not_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, delete, exists, not_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, class_mapper
 
 from portal import database, readable_rows
 from portal.database import rows_changed
@@ -43,7 +43,7 @@ def _forget(
         session.rollback()
         if not database.is_damage(error):
             raise
-    keys = inspect(table).primary_key
+    keys = class_mapper(table).primary_key
     of_old = select(*keys).where(table.created < before)
     try:
         found, left = readable_rows.around_damage(session, table, partial(_read, session, of_old))

@@ -165,7 +165,10 @@ PROTECTIONS = (
     off(
         _COST,
         "quotas",
-        edit("portal/quotas.py", "        if first:\n", "        if False:\n"),
+        edit(
+            "portal/quotas.py",
+            "        if first:\n            raise QuotaReached(buckets[first - 1].quota, over)\n",
+        ),
         "portal/test_quotas.py::test_a_person_may_use_the_quota_at_once_and_then_as_it_empties",
         "portal/test_quotas.py::test_pages_and_programs_are_answered_with_how_long_to_wait",
     ),

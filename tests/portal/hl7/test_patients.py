@@ -229,12 +229,11 @@ def test_a_message_merges_at_most_a_hundred_pairs(clinic: Clinic) -> None:
 def test_a_merge_that_cannot_be_read_keeps_back_no_other(clinic: Clinic) -> None:
     only_on_sqlite(clinic.core.engine)
     add_node(clinic)
-    taken(clinic, made.merged("P-8", "P-9"), made.merged())
+    taken(clinic, made.merged("P-8", "P-9"))
     with clinic.session as session:
-        first = select(Hl7Merge.one_key).order_by(Hl7Merge.created, Hl7Merge.id).limit(1)
-        keys = {"key": session.scalars(first).one()}
-        session.execute(text("UPDATE hl7_merges SET created = '0' WHERE one_key = :key"), keys)
+        session.execute(text("UPDATE hl7_merges SET created = '0'"))
         session.commit()
+    taken(clinic, made.merged())
     for number in ("P-0001", "P-0002", "P-8", "P-9"):
         clinic.submit(PatientID=number)
     assert merge_waiting(clinic) == 1
