@@ -262,9 +262,17 @@ def run(services: Services, engine: Engine, settings: Dicom) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
     with listening(services, engine, settings) as listener:
-        _log.info("%s listens at port %d", settings.ae_title, listener.port)
+        _log.info("%s", first_line(settings, listener.port))
         give_signs(listener, services, engine, stop)
         _log.info("stopping")
+
+
+def first_line(settings: Dicom, port: int) -> str:
+    """Where it listens, and whether in the clear."""
+    where = f"{settings.ae_title} listens at port {port} of {settings.host}"
+    if settings.tls_files is not None:
+        return f"{where}, by TLS"
+    return f"{where}, WITHOUT TLS: pictures and names come in the clear"
 
 
 def give_signs(
