@@ -44,6 +44,13 @@ class Caller:
     certificate: bytes | None = field(default=None, repr=False)
 
 
+def networks(session: Session) -> list[str]:
+    """Where nodes that are switched on call from."""
+    rows = session.scalars(select(DicomNode.networks).where(DicomNode.disabled_at.is_(None))).all()
+    session.commit()
+    return [network for row in rows for network in row]
+
+
 def judge(session: Session, caller: Caller, own_title: str) -> DicomNode | Reason:
     """The node that asks, or why it may not associate."""
     if caller.called != own_title:

@@ -29,13 +29,14 @@ from portal.dicom_network import (
     reports,
     server,
 )
-from portal.dicom_network.admission import Caller
+from portal.dicom_network.admission import Caller, Reason
 from portal.dicom_network.association import Incoming, log_kinds_of_errors, silence
 from portal.dicom_network.sending import peer, proofs
 from portal.formats.refusals import Refused
 from portal.governance import clock, scheduler_signs
 from portal.intake import check
 from portal.listeners import accepting, peers
+from portal.listeners.places import Known
 from portal.models import DicomNode
 from portal.services import Services
 from portal.settings.dicom import Dicom
@@ -71,6 +72,8 @@ class Listener:
                 (evt.EVT_N_ACTION, self._commit),
                 (evt.EVT_N_EVENT_REPORT, self._reported),
             ],
+            known=Known(self._networks),
+            refuse=self._refuse,
             judge=self._judge,
             served=self._served,
             most_bytes=services.settings.max_upload_bytes,
@@ -83,6 +86,19 @@ class Listener:
     def port(self) -> int:
         """Where it listens."""
         return int(self.server.server_address[1])
+
+    def _networks(self) -> list[str]:
+        with self._sessions() as session:
+            return admission.networks(session)
+
+    def _refuse(self, address: str, reason: Reason) -> None:
+        """Note a connection that was closed before anything was asked for on it."""
+        caller = Caller(calling="", called="", address=address)
+        try:
+            with self._sessions() as session:
+                self._refusals.note(session, caller, reason, self._services.clock())
+        except Exception as error:  # the accepting thread goes on
+            _log.warning("a refusal could not be noted: %s", type(error).__name__)
 
     def _judge(self, incoming: Incoming) -> tuple[int, int, int] | None:
         request = incoming.requestor.primitive
@@ -246,9 +262,17 @@ def run(services: Services, engine: Engine, settings: Dicom) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
     with listening(services, engine, settings) as listener:
-        _log.info("%s listens at port %d", settings.ae_title, listener.port)
+        _log.info("%s", first_line(settings, listener.port))
         give_signs(listener, services, engine, stop)
         _log.info("stopping")
+
+
+def first_line(settings: Dicom, port: int) -> str:
+    """Where it listens, and whether in the clear."""
+    where = f"{settings.ae_title} listens at port {port} of {settings.host}"
+    if settings.tls_files is not None:
+        return f"{where}, by TLS"
+    return f"{where}, WITHOUT TLS: pictures and names come in the clear"
 
 
 def give_signs(

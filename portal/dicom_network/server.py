@@ -14,8 +14,10 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AddressInformation, RequestHandler, ThreadedAssociationServer
 
 from portal.dicom_network import classes, memory
+from portal.dicom_network.admission import Reason
 from portal.dicom_network.association import BoundedSocket, Incoming, Judge, Served
 from portal.listeners import accepting
+from portal.listeners.places import Known, Places
 from portal.settings.dicom import Dicom
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class Server(ThreadedAssociationServer):
         address: tuple[str, int],
         handlers: Handlers,
         *,
+        known: Known,
+        refuse: Callable[[str, Reason], None],
         judge: Judge,
         served: Served,
         most_bytes: int,
@@ -52,7 +56,8 @@ class Server(ThreadedAssociationServer):
         self.data_sets = memory.DataSets(memory.LARGEST_AT_ONCE * most_bytes)
         self.seconds = seconds
         self._tls = tls
-        self._open = threading.BoundedSemaphore(entity.maximum_associations + _MORE_CONNECTIONS)
+        self._known, self._refuse = known, refuse
+        self.places = Places(entity.maximum_associations + _MORE_CONNECTIONS)
         self._stopping = threading.Event()
         self._failures = accepting.Failures()
         self._associations = set[Incoming]()
@@ -83,15 +88,22 @@ class Server(ThreadedAssociationServer):
         return accepted
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether there is room for one more connection."""
-        return self._open.acquire(blocking=False)
+        """Whether a node calls from there, and there is room for one more connection of it."""
+        address = str(client_address[0])
+        if not self._known.has(address):
+            self._refuse(address, "address")
+            return False
+        if not self.places.take(address):
+            self._refuse(address, "too_many")
+            return False
+        return True
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection that there is room for."""
         try:
             super().process_request(request, client_address)
         except Exception:  # no thread left; the caller closes the connection
-            self._open.release()
+            self.places.leave(str(client_address[0]))
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -107,13 +119,13 @@ class Server(ThreadedAssociationServer):
         except Exception as error:
             _log.info("a connection ended before it began: %s", type(error).__name__)
             self.shutdown_request(connected)
-            self._open.release()
+            self.places.leave(str(client_address[0]))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing: an error's text may quote what was sent."""
         _log.warning("a connection failed")
 
-    def begin(self, association: Incoming, connected: socket.socket) -> None:
+    def begin(self, association: Incoming, connected: socket.socket, address: str) -> None:
         """Count an association, until it ends."""
         with self._lock:
             self._associations.add(association)
@@ -128,7 +140,7 @@ class Server(ThreadedAssociationServer):
                 association.held.end()
                 with self._lock:
                     self._associations.discard(association)
-                self._open.release()
+                self.places.leave(address)
 
         try:
             association.start()
@@ -170,7 +182,7 @@ class _Handler(RequestHandler):
         """Start it."""
         association = self._create_association()
         evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
-        self.server.begin(association, self.request)
+        self.server.begin(association, self.request, str(self.client_address[0]))
 
     def _create_association(self) -> Incoming:
         server, entity = self.server, self.ae

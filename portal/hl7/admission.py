@@ -27,6 +27,13 @@ class Caller:
     certificate: bytes | None = field(default=None, repr=False)
 
 
+def networks(session: Session) -> list[str]:
+    """Where nodes that are switched on call from."""
+    rows = session.scalars(select(Hl7Node.networks).where(Hl7Node.disabled_at.is_(None))).all()
+    session.commit()
+    return [network for row in rows for network in row]
+
+
 def may_connect(session: Session, caller: Caller) -> bool:
     """Whether any node that is switched on calls from there and shows this certificate."""
     nodes = session.scalars(select(Hl7Node).where(Hl7Node.disabled_at.is_(None))).all()

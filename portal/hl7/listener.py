@@ -22,6 +22,7 @@ from portal.hl7 import admission, patients, taking, upkeep
 from portal.hl7.admission import Caller
 from portal.hl7.framing import BrokenFrame, Frames, TooLarge, framed
 from portal.listeners import accepting, peers
+from portal.listeners.places import Known, Places
 from portal.services import Services
 from portal.settings.network.hl7 import Hl7
 
@@ -48,7 +49,8 @@ class Listener:
         self.counted = self._refusals.counted
         files = settings.tls_files
         self._tls = peers.tls_context(files) if files else None
-        self._room = threading.BoundedSemaphore(settings.max_connections)
+        self._known = Known(self._networks)
+        self.places = Places(settings.max_connections)
         self._stopping = threading.Event()
         self._threads = set[threading.Thread]()
         self._lock = threading.Lock()
@@ -83,8 +85,16 @@ class Listener:
             failures.over()
             self._begin(connected, str(address[0]))
 
+    def _networks(self) -> list[str]:
+        with self._sessions() as session:
+            return admission.networks(session)
+
     def _begin(self, connected: socket.socket, address: str) -> None:
-        if not self._room.acquire(blocking=False):
+        if not self._known.has(address):
+            self._note(address, "connection")
+            _close(connected)
+            return
+        if not self.places.take(address):
             self._note(address, "too_many")
             _close(connected)
             return
@@ -98,7 +108,7 @@ class Listener:
             with self._lock:
                 self._threads.discard(thread)
             _close(connected)
-            self._room.release()
+            self.places.leave(address)
 
     def _connection(self, connected: socket.socket, address: str) -> None:
         try:
@@ -122,7 +132,7 @@ class Listener:
             _close(connected)
             with self._lock:
                 self._threads.discard(threading.current_thread())
-            self._room.release()
+            self.places.leave(address)
 
     def _serve(self, connected: socket.socket, caller: Caller) -> None:
         with self._sessions() as session:

@@ -286,6 +286,17 @@ def test_by_tls_a_node_shows_the_certificate_that_is_stated_of_it(
     assert counted(clinic) == ONE
 
 
+def test_its_first_line_states_that_it_listens_in_the_clear(
+    clinic: Clinic, certificates: Certificates
+) -> None:
+    plain = settings_of(clinic, PLEURA_DICOM_HOST="0.0.0.0").dicom
+    assert listener.first_line(plain, 104) == (
+        "PLEURA listens at port 104 of 0.0.0.0, WITHOUT TLS: pictures and names come in the clear"
+    )
+    secured = settings_of(clinic, **tls_options(certificates)).dicom
+    assert listener.first_line(secured, 104) == "PLEURA listens at port 104 of 127.0.0.1, by TLS"
+
+
 def test_by_tls_nobody_comes_in_without_a_certificate_or_without_tls(
     clinic: Clinic, certificates: Certificates
 ) -> None:

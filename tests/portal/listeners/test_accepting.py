@@ -74,10 +74,9 @@ def test_without_a_thread_for_a_connection_its_place_is_free_again(
             assert peer.answer() == b""
         with hl7.connected(of_hl7) as peer:
             assert peer.send(messages.adt()).code == "AA"
-        free = of_dicom.server._open._value
         left[0] = 1
         assert not sender.associate(of_dicom).is_established
-        assert waits_for(lambda: of_dicom.server._open._value == free)
+        assert waits_for(lambda: of_dicom.server.places.taken == 0)
         with sender.associated(of_dicom):
             pass
 
