@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.access import Actor, Permission
 from portal.models import DicomNode, DicomRefusal, User
+from portal.studies import sealed_fields
 from portal.vault import NotReadable, Vault
 
 LASTS: Final = timedelta(days=30)
 MOST_LISTED: Final = 100
-_KEY: Final = "dicom_refusals"
 # From one sender; who sends thousands of bad files would fill the table.
 _MOST_KEPT: Final = 1000
 
@@ -61,7 +61,7 @@ def note(
         size=size,
         created=now,
     )
-    row.sealed_sop_uid = vault.seal(_key(vault), _aad(row), sop_uid.encode()[:128])
+    row.sealed_sop_uid = sealed_fields.seal_refused_uid(vault, row, sop_uid)
     session.add(row)
     session.flush()
     newest = select(DicomRefusal.id).where(
@@ -123,15 +123,6 @@ def forget_old(session: Session, now: datetime) -> int:
 
 def _opened(vault: Vault, row: DicomRefusal) -> str:
     try:
-        return vault.open_(_key(vault), _aad(row), row.sealed_sop_uid).decode()
+        return sealed_fields.open_refused_uid(vault, row)
     except (NotReadable, UnicodeDecodeError):
         return ""
-
-
-def _aad(row: DicomRefusal) -> str:
-    return f"dicom_refusals:{row.id}:{row.node_id or row.sender_id}"
-
-
-def _key(vault: Vault) -> bytes:
-    """Derived, not kept: it belongs to no study."""
-    return bytes.fromhex(vault.lookup("key", _KEY))

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, Literal, TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, exists, func, not_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal import database
@@ -22,21 +22,29 @@ from portal.governance import quarantine
 from portal.jobs.sweeper import STALE
 from portal.models import (
     Addendum,
+    Arrival,
     Blob,
     BreakGlass,
+    Communication,
+    DicomRefusal,
+    DicomSentObject,
+    ExamLinkKey,
     HospitalOrder,
     HospitalReport,
     Instance,
     Outline,
     OutlineDraft,
     QuarantinedFile,
+    RefusedFile,
     Review,
     ReviewAnnotations,
     ReviewDraft,
     Study,
     User,
 )
+from portal.reading import refused_files
 from portal.studies import sealed_fields, stored_files
+from portal.teams import exam_links
 from portal.vault import NotReadable, Vault
 
 Problem = Literal["damaged", "missing", "key", "unreadable"]
@@ -55,7 +63,11 @@ Row = TypeVar(
     Blob,
     HospitalOrder,
     HospitalReport,
+    Arrival,
+    Communication,
+    DicomSentObject,
 )
+Apart = TypeVar("Apart", DicomRefusal, ExamLinkKey, RefusedFile, HospitalOrder, HospitalReport)
 _AT_ONCE: Final = 200
 _SHARDS: Final = 256
 
@@ -112,6 +124,7 @@ def inspect(session: Session, vault: Vault, now: datetime, *, progress: ReportPr
             report.studies += 1
             progress(report.studies, max(total, report.studies))
     _people(session, vault, report)
+    _apart_from_studies(session, vault, report)
     with _noting(session, "quarantined_files", None, report.findings):
         _quarantine(session, vault, report)
     with _noting(session, "blobs", None, report.findings):
@@ -203,10 +216,13 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     drawn = rows(ReviewAnnotations, ReviewAnnotations.instance_id.in_(of_these))
     edited = rows(OutlineDraft, OutlineDraft.instance_id.in_(of_these))
     outlines = rows(Outline, Outline.instance_id.in_(of_these))
+    arrivals = rows(Arrival, Arrival.instance_id.in_(of_these))
+    sent = rows(DicomSentObject, DicomSentObject.instance_id.in_(of_these))
+    informed = rows(Communication, Communication.study_id == study_id)
     session.commit()  # files are read while nothing is locked
     data_key = b""
     if study is None:  # what its key has sealed can't be opened; its pictures have their own
-        reviews, addenda, grants = [], [], []
+        reviews, addenda, grants, informed = [], [], [], []
     else:
         try:
             data_key = sealed_fields.key_of(vault, study)
@@ -288,6 +304,28 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
                 one.instance_id,
                 partial(sealed_fields.open_outline, vault, key, one),
             )
+    for arrival in arrivals:
+        if arrival.instance_id in keys:
+            key = keys[arrival.instance_id]
+            opens(
+                "arrivals.sealed_facts",
+                arrival.instance_id,
+                partial(sealed_fields.open_arrival, vault, key, arrival),
+            )
+    for node_answer in sent:
+        if node_answer.instance_id in keys and node_answer.sealed_comment is not None:
+            key = keys[node_answer.instance_id]
+            opens(
+                "dicom_sent_objects.sealed_comment",
+                node_answer.send_id,
+                partial(sealed_fields.open_answer, vault, key, node_answer),
+            )
+    for record in informed:
+        opens(
+            "communications.sealed_person",
+            record.id,
+            partial(sealed_fields.open_informed, vault, data_key, record),
+        )
     files = {blob.id: blob for blob in blobs}
     for outline in outlines:
         opens("outlines.blob_id", outline.id, partial(_outline, vault, files, outline))
@@ -356,6 +394,68 @@ def _people(session: Session, vault: Vault, report: Report) -> None:
                 vault.open_totp(user_id, value)
             except (NotReadable, ValueError):
                 report.findings.append(Finding("damaged", f"users.{name}", user_id, None))
+
+
+def _apart_from_studies(session: Session, vault: Vault, report: Report) -> None:
+    """Open what belongs to no exam: keys of links, what was refused, and orders and reports whose
+    exam is not here.
+    """
+    _apart(session, report, ExamLinkKey, "sealed_secret", partial(exam_links.open_, vault))
+    _apart(session, report, RefusedFile, "sealed_refusal", partial(refused_files.open_, vault))
+    refused = partial(sealed_fields.open_refused_uid, vault)
+    _apart(session, report, DicomRefusal, "sealed_sop_uid", refused)
+    order = partial(sealed_fields.open_location, vault)
+    lonely = _has_no_study(HospitalOrder.team_id, HospitalOrder.accession_key)
+    _apart(session, report, HospitalOrder, "sealed_location", order, lonely)
+    text = partial(sealed_fields.open_hospital_report, vault)
+    lonely = _has_no_study(HospitalReport.team_id, HospitalReport.accession_key)
+    _apart(session, report, HospitalReport, "sealed_text", text, lonely)
+
+
+def _has_no_study(
+    team_id: InstrumentedAttribute[UUID], accession_key: InstrumentedAttribute[str]
+) -> ColumnElement[bool]:
+    same = (Study.team_id == team_id, Study.accession_key == accession_key)
+    return not_(exists().where(*same))
+
+
+def _apart(
+    session: Session,
+    report: Report,
+    table: type[Apart],
+    column: str,
+    open_: Callable[[Apart], object],
+    *where: ColumnElement[bool],
+) -> None:
+    """Open a column of every row; what is removed or moved to another key meanwhile is none."""
+
+    def read(some: Sequence[UUID]) -> dict[UUID, Apart]:
+        fresh = {"populate_existing": True}
+        of = select(table).where(table.id.in_(some))
+        return {row.id: row for row in session.scalars(of, execution_options=fresh)}
+
+    def does_not_open(row: Apart) -> bool:
+        try:
+            open_(row)
+        except (NotReadable, ValueError):
+            return True
+        return False
+
+    name = table.__tablename__
+    with _noting(session, name, None, report.findings):
+        ids = session.scalars(select(table.id).where(*where).order_by(table.id)).all()
+        for start in range(0, len(ids), _AT_ONCE):
+            found, damaged = database.read_readable(session, ids[start : start + _AT_ONCE], read)
+            report.findings += [Finding("unreadable", name, i, None) for i in sorted(damaged)]
+            report.values += len(found)
+            closed = [row.id for row in found.values() if does_not_open(row)]
+            again = read(closed) if closed else {}
+            report.findings += [
+                Finding("damaged", f"{name}.{column}", row_id, None)
+                for row_id, row in sorted(again.items())
+                if does_not_open(row)
+            ]
+            session.commit()
 
 
 def _quarantine(session: Session, vault: Vault, report: Report) -> None:

@@ -92,9 +92,14 @@ def forget_old(session: Session, now: datetime) -> int:
 
 def _opened(vault: Vault, row: RefusedFile) -> tuple[str, str]:
     try:
-        name, why = json.loads(vault.open_(_key(vault), _aad(row), row.sealed_refusal))
+        return open_(vault, row)
     except NotReadable:
         return "", _("The file was refused.")
+
+
+def open_(vault: Vault, row: RefusedFile) -> tuple[str, str]:
+    """A file's name and why it was refused; NotReadable."""
+    name, why = json.loads(vault.open_(_key(vault), _aad(row), row.sealed_refusal))
     return name, why
 
 

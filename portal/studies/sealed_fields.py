@@ -11,6 +11,7 @@ from portal.models import (
     Arrival,
     BreakGlass,
     Communication,
+    DicomRefusal,
     DicomSentObject,
     HospitalOrder,
     HospitalReport,
@@ -346,3 +347,22 @@ def open_hospital_report(vault: Vault, report: HospitalReport) -> str:
     data_key = vault.data_key(report.id, report.wrapped_key, report.key_id)
     aad = f"hospital_reports:{report.id}:text"
     return vault.open_(data_key, aad, report.sealed_text).decode()
+
+
+def seal_refused_uid(vault: Vault, row: DicomRefusal, sop_uid: str) -> bytes:
+    """Which object was refused, for `dicom_refusals.sealed_sop_uid`."""
+    return vault.seal(_key_of_refusals(vault), _aad_of_refusal(row), sop_uid.encode()[:128])
+
+
+def open_refused_uid(vault: Vault, row: DicomRefusal) -> str:
+    """Which object was refused."""
+    return vault.open_(_key_of_refusals(vault), _aad_of_refusal(row), row.sealed_sop_uid).decode()
+
+
+def _aad_of_refusal(row: DicomRefusal) -> str:
+    return f"dicom_refusals:{row.id}:{row.node_id or row.sender_id}"
+
+
+def _key_of_refusals(vault: Vault) -> bytes:
+    """Derived, not kept: it belongs to no study."""
+    return bytes.fromhex(vault.lookup("key", "dicom_refusals"))

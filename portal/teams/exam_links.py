@@ -134,7 +134,7 @@ def read(session: Session, vault: Vault, link: str, now: datetime) -> Named:
     if row is None or row.ended_at is not None:
         raise BadLink
     try:
-        secret = vault.open_(_sealing(vault), _aad(row), row.sealed_secret)
+        secret = open_(vault, row)
     except NotReadable:
         raise BadLink from None
     expected = hmac.new(secret, match[1].encode(), "sha256").hexdigest()
@@ -144,6 +144,11 @@ def read(session: Session, vault: Vault, link: str, now: datetime) -> Named:
     accession = _decoded(match[4])
     digests = (vault.lookup("accession", one) for one in sorted(spellings(accession)))
     return Named(row.team_id, tuple(digests))
+
+
+def open_(vault: Vault, row: ExamLinkKey) -> bytes:
+    """A key's secret; NotReadable."""
+    return vault.open_(_sealing(vault), _aad(row), row.sealed_secret)
 
 
 def _decoded(text: str) -> str:

@@ -80,7 +80,8 @@ def test_what_is_whole_has_no_findings_and_everything_was_opened(clinic: Clinic)
     assert (report.findings, report.orphans) == ([], [])
     assert report.studies == len(studies) + 1
     assert report.files == len(files(clinic.core.data_dir)) == 19
-    assert report.values == 4 + 4 + 3 + 3  # patients of studies and pictures, facts, comments
+    # Patients of studies and pictures, facts, comments, and by what pictures were judged.
+    assert report.values == 4 + 4 + 3 + 3 + 4
     assert seen == [(n, 4) for n in range(1, 5)]
 
 
