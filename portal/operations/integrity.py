@@ -474,9 +474,9 @@ def _quarantine(session: Session, vault: Vault, report: Report) -> None:
 
 
 def _of_quarantined(vault: Vault, row: QuarantinedFile) -> Problem | None:
-    if not vault.has(row.name):
-        return "missing"
     try:
+        if not vault.has(row.name):
+            return "missing"
         quarantine.read(vault, row)
     except (NotReadable, ValueError):
         return "damaged"

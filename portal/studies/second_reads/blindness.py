@@ -5,13 +5,16 @@
 An exam that waits for a second reader is blind for every reader of its team who has not read it:
 any of them may become the second. To them it shows no review, outline or draft of another person,
 nor who has read it or has it open, nor anything of the AI (`teams.ai_visibility`), wherever it
-appears; their own finding ends that. Who was asked to see to a critical finding of the exam knows
-the first one, sees everything, and becomes no second reader. The other way
-round nobody sees what a blind reader draws before that finding.
+appears; their own finding ends that. Who had opened the exam before it was drawn or asked for has
+seen the AI result or the first finding then, and becomes no second reader either, unless their team
+shows both only after one's own finding. Who was asked to see to a critical finding of the exam
+knows the first one, sees everything, and becomes no second reader. The other way round nobody
+sees what a blind reader draws before that finding.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +23,16 @@ from sqlalchemy.orm import Session, aliased
 
 from portal import database
 from portal.access import Actor
-from portal.models import CriticalFinding, Review, Role, SecondRead, Study
+from portal.models import (
+    AiShown,
+    AuditEvent,
+    CriticalFinding,
+    Review,
+    Role,
+    SecondRead,
+    Study,
+    TeamChoices,
+)
 from portal.models.critical import INFORMED_KEY
 from portal.studies import status, verdicts
 from portal.studies.status import StudyState
@@ -33,17 +45,18 @@ _REVIEWED_IS_NOW = func.coalesce(_REVIEWED.joined_into, _REVIEWED.id)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An exam whose readings are not shown to every reader of its team: who has reviewed it, and
-    who knows of it because they were asked to see to a critical finding.
+    """An exam whose readings are not shown to every reader of its team: who has reviewed it, who
+    knows of it because they were asked to see to a critical finding, and who had `opened` it.
     """
 
     team_id: UUID
     readers: frozenset[UUID]
     informed: frozenset[UUID] = frozenset()
+    opened: frozenset[UUID] = frozenset()
 
     def is_open_to(self, reader_id: UUID) -> bool:
         """Whether a reader of its team has not read it yet, and knows nothing of it."""
-        return reader_id not in self.readers | self.informed
+        return reader_id not in self.readers | self.informed | self.opened
 
     def is_hidden_from(self, actor: Actor) -> bool:
         """The same for anybody: it is hidden from readers of its team alone."""
@@ -137,13 +150,39 @@ def of(session: Session, ids: Collection[UUID]) -> Readings:
     for study_id, reader_id in session.execute(reviews):
         readers[came_as[study_id].exam].add(reader_id)
     teams = {row.exam: row.team for row in came_as.values()}
-    asked = informed(session, readers)
+    asked, opened = informed(session, readers), _opened(session, came_as)
     return Readings(
         {
-            i: Waiting(teams[i], frozenset(found), frozenset(asked.get(i, ())))
+            i: Waiting(teams[i], *map(frozenset, (found, asked.get(i, ()), opened.get(i, ()))))
             for i, found in readers.items()
         }
     )
+
+
+def _opened(
+    session: Session, came_as: Mapping[UUID, Row[UUID, UUID, UUID]]
+) -> dict[UUID, set[UUID]]:
+    """Who had opened these exams before a second reader was drawn or asked for."""
+    waits = (SecondRead.ended.is_(None), SecondRead.second_review_id.is_(None))
+    began = dict[UUID, datetime]()
+    query = select(SecondRead.study_id, SecondRead.created)
+    for study_id, created in session.execute(query.where(SecondRead.study_id.in_(came_as), *waits)):
+        exam = came_as[study_id].exam
+        began[exam] = max(created, began.get(exam, created))
+    hiding = select(TeamChoices.team_id).where(TeamChoices.ai_shown == AiShown.AFTER_VERDICT)
+    teams = {row.team for row in came_as.values()}
+    hides = set(session.scalars(hiding.where(TeamChoices.team_id.in_(teams))))
+    found: dict[UUID, set[UUID]] = {}
+    ids = [i for i, row in came_as.items() if row.team not in hides]
+    rows = select(AuditEvent.study_id, AuditEvent.actor_id, AuditEvent.at)
+    opened = rows.where(AuditEvent.study_id.in_(ids), AuditEvent.event == _OPENED)
+    for study_id, actor_id, at in session.execute(opened) if ids else ():
+        if study_id is None or actor_id is None:
+            continue
+        exam = came_as[study_id].exam
+        if exam in began and at < began[exam]:  # one that has just ended is waited for no more
+            found.setdefault(exam, set()).add(actor_id)
+    return found
 
 
 def wait_for_third(session: Session, ids: Collection[UUID]) -> frozenset[UUID]:
@@ -195,6 +234,7 @@ def informed(session: Session, ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
     return found
 
 
+_OPENED: Final = "study_opened"  # the event of the access log
 _FOR_SECOND: Final = SecondRead.second_review_id.is_(None)
 _FOR_THIRD: Final = SecondRead.second_review_id.is_not(None)
 
@@ -279,10 +319,23 @@ def _waiting_for(actor: Actor, step: ColumnElement[bool]) -> Select[UUID]:
             CriticalFinding.acknowledged_by == actor.user_id,
         ),
     )
-    return (
+    found = (
         select(_IS_NOW)
         .select_from(SecondRead)
         .join(_EXAM, _EXAM.id == SecondRead.study_id)
         .where(SecondRead.ended.is_(None), step, _EXAM.team_id == actor.team_id)
         .where(~has_read, ~was_asked)
     )
+    if step is not _FOR_SECOND:
+        return found
+    hides = exists().where(
+        TeamChoices.team_id == _EXAM.team_id, TeamChoices.ai_shown == AiShown.AFTER_VERDICT
+    )
+    had_opened = exists().where(
+        AuditEvent.study_id == _REVIEWED.id,
+        _REVIEWED_IS_NOW == _IS_NOW,
+        AuditEvent.event == _OPENED,
+        AuditEvent.actor_id == actor.user_id,
+        AuditEvent.at < SecondRead.created,
+    )
+    return found.where(or_(hides, ~had_opened))

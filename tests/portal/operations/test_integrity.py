@@ -5,15 +5,17 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Column, Enum, select, text
 
 from portal.accounts import break_glass
 from portal.accounts.throttle import Throttle
 from portal.governance import purges
 from portal.models import (
+    Base,
     Blob,
     BlobKind,
     BreakGlass,
@@ -25,6 +27,7 @@ from portal.models import (
     Study,
     User,
 )
+from portal.models.base import UtcDateTime
 from portal.operations import background_check, integrity, key_rotation
 from portal.reading import reviews
 from tests.portal.vault.test_vault import files
@@ -34,6 +37,7 @@ from tests.support.hl7 import messages as made
 from tests.support.hl7.listening import add_node, give
 from tests.support.hostile_files.damage import flipped
 from tests.support.queries.damaged_pages import overwrite_pages
+from tests.support.wait import only_on_sqlite
 
 
 def inspect(clinic: Clinic) -> integrity.Report:
@@ -278,3 +282,54 @@ def test_orders_and_reports_of_the_hospital_are_opened(clinic: Clinic) -> None:
     assert [(one.problem, one.what) for one in found] == [
         ("damaged", "hospital_reports.sealed_text")
     ]
+
+
+SEALED = sorted(
+    (table.name, column.name)
+    for table in Base.metadata.tables.values()
+    for column in table.columns
+    # Opened with the file of its row: test_quarantine.
+    if column.name.startswith("sealed_") and table.name != "quarantined_files"
+)
+
+
+@pytest.mark.parametrize(("table", "column"), SEALED)
+def test_every_sealed_column_is_opened(clinic: Clinic, table: str, column: str) -> None:
+    """Of each table a row whose value does not open, made of what its columns are."""
+    only_on_sqlite(clinic.core.engine)
+    found_in = Base.metadata.tables[table]
+    study_id = clinic.done()
+    with clinic.session as session:
+        instance = session.scalars(select(Instance)).one()
+        real = {
+            "studies": study_id,
+            "instances": instance.id,
+            "users": clinic.owner.user_id,
+            "teams": clinic.owner.team_id,
+        }
+        session.rollback()
+    with clinic.core.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        for pragma in ("foreign_keys = OFF", "ignore_check_constraints = ON"):
+            raw.execute(f"PRAGMA {pragma}")
+        if not connection.execute(found_in.update().values({column: b"x"})).rowcount:
+            row = {one.name: _any(one, real) for one in found_in.columns if not one.nullable}
+            connection.execute(found_in.insert().values(row | {column: b"x"}))
+        connection.commit()
+        connection.invalidate()
+    report = inspect(clinic)
+    assert ("damaged", f"{table}.{column}") in {one[:2] for one in found(report)}
+
+
+def _any(column: Column[Any], real: dict[str, UUID]) -> object:
+    """A value of this column: the row that it names where that is known, else any of its kind."""
+    for key in column.foreign_keys:
+        return real.get(key.column.table.name, uuid4())
+    if isinstance(column.type, Enum):
+        assert column.type.enum_class is not None
+        return next(iter(column.type.enum_class))
+    if isinstance(column.type, UtcDateTime):
+        return NOW
+    kinds = {UUID: uuid4(), str: "x", bytes: b"x", int: 1, bool: False, float: 1.0}
+    return kinds.get(column.type.python_type, [])

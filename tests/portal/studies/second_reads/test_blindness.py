@@ -3,11 +3,13 @@
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from portal.access import Actor
 from portal.critical import case_view
 from portal.errors import Conflict
 from portal.governance.joins import join
+from portal.models import AiShown, Study, TeamChoices
 from portal.reading.case import open_study
 from portal.studies.second_reads import blindness
 from tests.support.clinic import Clinic, after
@@ -113,3 +115,30 @@ def test_a_later_exam_of_the_patient_does_not_name_the_finding_of_the_first_read
     assert (named(clinic.mate), named(second)) == (True, False)
     state(clinic, second, earlier, "right", after(minutes=1))
     assert named(second)
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_blind_after"),
+    [(AiShown.WITH_PICTURE, False), (AiShown.NEVER, False), (AiShown.AFTER_VERDICT, True)],
+)
+def test_who_had_opened_the_exam_before_becomes_no_second_reader(
+    clinic: Clinic, policy: AiShown, is_blind_after: bool
+) -> None:
+    """They have seen the AI result or the first finding, unless the team hides both till then."""
+    with clinic.session as session:
+        session.add(TeamChoices(team_id=clinic.mate.team_id, ai_shown=policy))
+        session.commit()
+    early, late, study_id = colleague(clinic, "early"), colleague(clinic, "late"), clinic.done()
+    with clinic.session as session:
+        open_study(session, clinic.vault, early, study_id, NOW)
+    state(clinic, clinic.mate, study_id, "right", after(minutes=1))
+    ask(clinic, clinic.mate, study_id, after(minutes=2))
+    with clinic.session as session:
+        open_study(session, clinic.vault, late, study_id, after(minutes=3))
+    for reader, expected in ((early, is_blind_after), (late, True)):
+        assert is_blind(clinic, reader, study_id) is expected
+        with clinic.session as session:
+            listed = blindness.may_become_second(reader)
+            assert (session.scalar(select(Study.id).where(listed)) == study_id) is expected
+    state(clinic, early, study_id, "right", after(minutes=4))
+    assert (second_read(clinic, study_id).second_review_id is not None) is is_blind_after
