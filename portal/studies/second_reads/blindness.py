@@ -176,10 +176,10 @@ def _opened(
     ids = [i for i, row in came_as.items() if row.team not in hides]
     rows = select(AuditEvent.study_id, AuditEvent.actor_id, AuditEvent.at)
     opened = rows.where(AuditEvent.study_id.in_(ids), AuditEvent.event == _OPENED)
-    for study_id, actor_id, at in session.execute(opened) if ids else ():
-        if study_id is None or actor_id is None:
+    for opened_id, actor_id, at in session.execute(opened) if ids else ():
+        if opened_id is None or actor_id is None:
             continue
-        exam = came_as[study_id].exam
+        exam = came_as[opened_id].exam
         if exam in began and at < began[exam]:  # one that has just ended is waited for no more
             found.setdefault(exam, set()).add(actor_id)
     return found
