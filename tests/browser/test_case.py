@@ -317,6 +317,7 @@ def test_a_case_updates_itself_without_a_reload(visitor: Visitor) -> None:
     page.evaluate("window.stayed = true")
     expect(page.locator("#film-wait")).to_contain_text("being prepared")
     assert page.locator("#review button").first.is_disabled()
+    site.register_workers()
     picture = site.render(study)
     expect(page.locator("#ai-panel")).to_contain_text("Analysing for pneumothorax")
     page.wait_for_selector("#film[data-depth=full]")

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from flask import Flask
 from numpy.typing import NDArray
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from werkzeug.serving import make_server
 
 from ml.images import overlay, reader
@@ -33,11 +33,12 @@ from ml.quality import gate
 from ml.runtime import lung_finder
 from portal.accounts import invitations, sessions
 from portal.ai_models import registry
+from portal.database import DatabaseTime
 from portal.governance import purges
 from portal.intake import submission
 from portal.intake.stated import Stated
 from portal.jobs import files, sweeper, tickets, workers
-from portal.models import JobKind, PurgeReason, Role, Study, User, ViewerPreferences
+from portal.models import Job, JobKind, JobState, PurgeReason, Role, Study, User, ViewerPreferences
 from tests.support.core import make_settings
 from tests.support.drift.predictions import card as drift_card
 from tests.support.jobs import Jobs, hello_of
@@ -155,8 +156,14 @@ class BrowserPortal:
             session.commit()
 
     def register_workers(self) -> None:
-        """Register a worker for each queue."""
+        """Register a worker for each queue.
+
+        They take nothing by themselves: what waits does so from now on, or an earlier test's job
+        would have waited for so long that its queue counts as one without workers.
+        """
         with self.core.sessions() as session:
+            waits = update(Job).where(Job.state == JobState.QUEUED)
+            session.execute(waits.values(queued_at=DatabaseTime()))
             for queue in QUEUES:
                 sent = hello_of(queue, f"test {queue}", "phantom 1.0")
                 workers.hello(session, sent)
