@@ -32,6 +32,9 @@ _WHOLE: Final = MappingProxyType(
         "hours": lazy(
             "A whole number of hours from %(least)s to %(most)s, or nothing for the default."
         ),
+        "exams": lazy(
+            "A whole number of exams from %(least)s to %(most)s, or nothing for the default."
+        ),
         "hour": lazy("A full hour from %(least)s to %(most)s, or nothing for the default."),
         "years": lazy(
             "A whole number of years from %(least)s to %(most)s, or nothing for the default."

@@ -6,13 +6,17 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.access import Denied
 from portal.cli.nodes import team_of
 from portal.dicom_network import listener, nodes, refusals
 from portal.dicom_network.outgoing import echo
+from portal.dicom_network.retrieving import overview as retrievals
+from portal.dicom_network.retrieving import retriever, sources
 from portal.dicom_network.sending import overview, sender
 from portal.dicom_network.sending.preparation import Composes
 from portal.errors import Conflict, Invalid
@@ -61,6 +65,13 @@ def dicom_options(parser: argparse.ArgumentParser) -> None:
     sends.set_defaults(act=_sends)
 
 
+    retrieved = actions.add_parser("retrievals", help="list what is retrieved from nodes")
+    retrieved.set_defaults(act=_retrievals)
+    retry = actions.add_parser("retrieve-again", help="try a retrieval again now")
+    retry.add_argument("retrieval", metavar="ID", type=UUID)
+    retry.set_defaults(act=_retrieve_again)
+
+
 def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
     parser.add_argument("--name", help="what people call it")
     parser.add_argument("--team", required=is_new, help="the team that it belongs to")
@@ -74,6 +85,9 @@ def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
     parser.add_argument("--receives", choices=("yes", "no"), help="whether we may send to it")
     parser.add_argument("--objects", help="what it gets, as sr,seg,sc,pr,pdf,ko; empty: nothing")
     parser.add_argument("--moments", help="when it gets that: result,verdict,signature")
+    parser.add_argument("--queried", choices=("get", "move", "no"), help="how it may be queried")
+    parser.add_argument("--priors", choices=("yes", "no"), help="whether for each exam that arrives")
+    parser.add_argument("--at-once", help="how many retrievals from it at once, 1 to 4")
     parser.add_argument("--host", help="where it is called; empty: nowhere")
     parser.add_argument("--port", help="its port there")
     parser.add_argument("--fingerprint", help="its TLS certificate's SHA-256; empty: without TLS")
@@ -81,14 +95,17 @@ def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
 
 def _list(_chosen: argparse.Namespace) -> int:
     with _opened() as (session, _vault, _settings):
-        found = nodes.nodes(session, None)
+        found, queried = nodes.nodes(session, None), sources.all_of(session)
         if not found:
             print_line("No DICOM node was added yet.")
         for node, team in found:
             state = "off" if node.disabled_at else "on"
-            does = "/".join(
-                word for word, yes in (("sends", node.sends), ("receives", node.receives)) if yes
-            )
+            rights = {
+                "sends": node.sends,
+                "receives": node.receives,
+                f"queried by {queried[node.id].kind}" if node.id in queried else "": True,
+            }
+            does = "/".join(word for word, yes in rights.items() if yes and word)
             place = f"  at {node.host}:{node.port}" if node.host else ""
             tls = "  TLS" if node.fingerprint else ""
             print_line(
@@ -109,6 +126,9 @@ def _add(chosen: argparse.Namespace) -> int:
             networks=chosen.networks or "",
             objects=_words(chosen.objects, ()),
             moments=_words(chosen.moments, ()),
+            queried=_way(chosen.queried, ""),
+            priors=chosen.priors == "yes",
+            at_once=chosen.at_once or "",
             host=chosen.host or "",
             port=chosen.port or "",
             fingerprint=chosen.fingerprint or "",
@@ -135,6 +155,9 @@ def _change(chosen: argparse.Namespace) -> int:
             networks=either(chosen.networks, before.networks),
             objects=_words(chosen.objects, before.objects),
             moments=_words(chosen.moments, before.moments),
+            queried=_way(chosen.queried, before.queried),
+            priors=before.priors if chosen.priors is None else chosen.priors == "yes",
+            at_once=either(chosen.at_once, before.at_once),
             host=either(chosen.host, before.host),
             port=either(chosen.port, before.port if chosen.host != "" else ""),
             fingerprint=either(chosen.fingerprint, before.fingerprint),
@@ -205,6 +228,31 @@ def _sends(_chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _retrievals(_chosen: argparse.Namespace) -> int:
+    with _opened() as (session, _vault, _settings):
+        found = retrievals.retrievals(session, None, now())
+        for one in found:
+            print_line(
+                f"{one.created:%Y-%m-%d %H:%M}  {one.id}  {one.node:16}  {one.case_number}  "
+                f"{one.state}  {one.reason}  {one.attempts} attempts  found {one.found}, "
+                f"here before {one.known}, retrieved {one.retrieved}, refused {one.refused}, "
+                f"not received {one.failed}"
+            )
+        if not found:
+            print_line("Nothing was looked for in the last thirty days.")
+    return 0
+
+
+def _retrieve_again(chosen: argparse.Namespace) -> int:
+    with _opened() as (session, _vault, _settings):
+        try:
+            retrievals.again(session, None, chosen.retrieval, now())
+        except Denied:
+            raise Failed("There is no retrieval of this id.") from None
+    print_line("It is tried again.")
+    return 0
+
+
 def listen(_chosen: argparse.Namespace) -> int:
     """Take what DICOM nodes send, until SIGTERM."""
     settings = Settings.from_env()
@@ -231,7 +279,9 @@ def listen(_chosen: argparse.Namespace) -> int:
 
 
 def send(_chosen: argparse.Namespace) -> int:
-    """Send to DICOM nodes what they are to get, until SIGTERM."""
+    """Send to DICOM nodes what they are to get, and retrieve what is to be looked for, until
+    SIGTERM.
+    """
     settings = Settings.from_env()
     if settings.dicom is None:
         raise Failed("Set PLEURA_DICOM_PORT, such as 11112: nodes report there what they stored.")
@@ -243,7 +293,8 @@ def send(_chosen: argparse.Namespace) -> int:
         services = Services.open(settings)
         composes = Composes(report_text.compose, object_text.compose)
         try:
-            sender.run(services, engine, composes)
+            with retriever.running(services, engine):
+                sender.run(services, engine, composes)
         finally:
             services.broker.close()
     return 0
@@ -264,6 +315,13 @@ def _words(given: str | None, otherwise: tuple[str, ...]) -> tuple[str, ...]:
     if given is None:
         return otherwise
     return tuple(word.strip() for word in given.split(",") if word.strip())
+
+
+def _way(given: str | None, otherwise: str) -> str:
+    """How a node may be queried, as it is typed."""
+    if given is None:
+        return otherwise
+    return "" if given == "no" else given
 
 
 def _node(session: Session, ae_title: str) -> DicomNode:

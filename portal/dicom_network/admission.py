@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.dicom_network import nodes
+from portal.dicom_network.retrieving import sources
 from portal.listeners import peers
 from portal.listeners.refusals import Refused
 from portal.models import DicomNode
@@ -65,8 +66,9 @@ def judge(session: Session, caller: Caller, own_title: str) -> DicomNode | Reaso
         return "calling_ae_title"
     if found.disabled_at is not None:
         return "switched_off"
-    # Who receives alone reports storage commitment; each service looks for its own right.
-    if not found.sends and not found.receives:
+    # Who receives alone reports storage commitment, who is queried alone sends what it was asked
+    # for; each service looks for its own right.
+    if not found.sends and not found.receives and not sources.are_moved_by(session, found):
         return "sends_nothing"
     if not nodes.sends_from(found, caller.address):
         return "address"

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
 from portal.dicom_network import classes, nodes, storing
-from portal.dicom_network.storing import NO_RESOURCES, Answer, Given, Sender, refused
-from portal.models import DicomNode
+from portal.dicom_network.retrieving import asking
+from portal.dicom_network.storing import NO_RESOURCES, Answer, Asked, Given, Sender, refused
+from portal.models import DicomAskedObject, DicomNode
 from portal.services import UNAVAILABLE, Services
 from portal.vault import VaultError
 
@@ -42,16 +44,26 @@ def take(
     node_id: UUID,
     address: str,
     sent: Sent,
+    *,
+    is_answer: bool = False,
 ) -> Answer:
-    """Store a data set, or refuse it. No error comes out of here."""
+    """Store a data set, or refuse it. No error comes out of here. `is_answer`: it comes on an
+    association of ours, on which nothing else is taken than what was asked for.
+    """
     with sessions() as session:
         try:
             node = session.get(DicomNode, node_id, populate_existing=True)
             session.commit()
-            if node is None or node.disabled_at is not None or not node.sends:
+            if node is None or node.disabled_at is not None:
+                return refused(NOT_AUTHORISED, "not_authorised")
+            asked = _asked(services, session, node, sent)
+            if asked is None and (is_answer or not node.sends):
                 return refused(NOT_AUTHORISED, "not_authorised")
             sender = Sender(nodes.actor_of(node, address), node)
-            return storing.store(services, session, sender, _given(services, sent))
+            answer = storing.store(services, session, sender, _given(services, sent, asked))
+            if asked is not None:
+                asking.note(session, asked, answer)
+            return answer
         except (*UNAVAILABLE, VaultError) as error:
             _log.warning("a data set could not be stored: %s", type(error).__name__)
             return refused(NO_RESOURCES, "not_now")
@@ -60,7 +72,25 @@ def take(
             return refused(PROCESSING_FAILURE, "failed")
 
 
-def _given(services: Services, sent: Sent) -> Given:
+def as_status(answer: Answer) -> int | Dataset:
+    """The answer as pynetdicom sends it: a status, with a comment where it is a refusal."""
+    if not answer.comment:
+        return answer.status
+    status = Dataset()
+    status.Status, status.ErrorComment = answer.status, answer.comment
+    return status
+
+
+def _asked(
+    services: Services, session: Session, node: DicomNode, sent: Sent
+) -> DicomAskedObject | None:
+    """What was asked for of the node just now, where this is it."""
+    if sent.sop_class not in classes.PICTURES:
+        return None
+    return asking.open_one(session, services.vault, node.id, sent.sop_instance)
+
+
+def _given(services: Services, sent: Sent, asked: DicomAskedObject | None) -> Given:
     """The data set as a file, or why it is none."""
     why = None
     if sent.is_too_large:
@@ -76,4 +106,5 @@ def _given(services: Services, sent: Sent) -> Given:
         data = classes.as_file(
             sent.sop_class, sent.sop_instance, sent.transfer_syntax, sent.data_set
         )
-    return Given(sent.sop_class, sent.sop_instance, data, len(sent.data_set), why)
+    by_us = None if asked is None else Asked(asked.patient_key)
+    return Given(sent.sop_class, sent.sop_instance, data, len(sent.data_set), why, by_us)

@@ -88,7 +88,7 @@ class Incoming(Association):
         super().__init__(entity, "acceptor")
         self.acse = _Judged(self, judge)
         self.held = Held(data_sets)
-        self.dimse = self.bounded = _Bounded(self, most_bytes, held=self.held)
+        self.dimse = self.bounded = Bounded(self, most_bytes, held=self.held)
         self._after = served
         # Who it is, once it was let in; and what follows an answer.
         self.node: DicomNode | None = None
@@ -145,7 +145,7 @@ class _Judged(ACSE):
         incoming.kill()
 
 
-class _Bounded(DIMSEServiceProvider):
+class Bounded(DIMSEServiceProvider):
     """Gathers messages up to a size, while no more than so many wait. `is_too_large`: the message
     before was larger, and its data set was dropped while it came. `is_without_room`: it was dropped
     because the data sets of all associations were too much. A message that takes too long in all
@@ -299,12 +299,19 @@ class Outgoing(Association):
         self.__dict__["_is_paused"] = is_paused
 
 
-def bound(outgoing: Association, seconds: float) -> None:
+def bound(
+    outgoing: Association,
+    seconds: float,
+    *,
+    most_bytes: int = _LONGEST_ACTION,
+    held: Held | None = None,
+) -> None:
     """Put the same limits on an association that we asked for, once it is there: before the first
-    request of ours its peer has nothing to send.
+    request of ours its peer has nothing to send. `most_bytes`, `held`: of the data sets that come
+    on it by C-GET.
     """
     outgoing.__class__ = Outgoing
-    outgoing.dimse = _Bounded(outgoing, _LONGEST_ACTION, most_waiting=_MOST_ANSWERS)
+    outgoing.dimse = Bounded(outgoing, most_bytes, most_waiting=_MOST_ANSWERS, held=held)
     connected: Any = outgoing.dul.socket
     if connected is not None:
         connected.__class__ = BoundedSocket

@@ -143,11 +143,7 @@ class Listener:
         answer = arrivals.take(
             self._services, self._sessions, node.id, incoming.requestor.address, sent
         )
-        if not answer.comment:
-            return answer.status
-        status = Dataset()
-        status.Status, status.ErrorComment = answer.status, answer.comment
-        return status
+        return arrivals.as_status(answer)
 
     def _commit(self, event: Any) -> tuple[int, None]:
         """N-ACTION of storage commitment: looked up, answered, then reported by `_served`."""

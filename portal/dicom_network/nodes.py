@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
+from portal.dicom_network.retrieving import sources
+from portal.dicom_network.retrieving.sources import Queried
 from portal.dicom_network.sending import choices
 from portal.dicom_network.sending.choices import Chosen
 from portal.errors import Conflict, Invalid
@@ -32,7 +34,8 @@ _LONGEST_NAME: Final = 100
 @dataclass(frozen=True, slots=True)
 class Described:
     """What is stated of a node, as it is typed: `networks` and `port` are texts. `objects`,
-    `moments`: what it gets, see `sending.choices`.
+    `moments`: what it gets, see `sending.choices`. `queried`, `priors`, `at_once`: whether and how
+    it is queried, see `retrieving.sources`.
     """
 
     name: str
@@ -46,6 +49,9 @@ class Described:
     fingerprint: str = ""
     objects: tuple[str, ...] = ()
     moments: tuple[str, ...] = ()
+    queried: str = ""
+    priors: bool = False
+    at_once: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class _Checked:
     port: int | None
     fingerprint: str | None
     gets: Chosen
+    queried: Queried
 
 
 def nodes(session: Session, actor: Actor | None) -> list[tuple[DicomNode, str]]:
@@ -113,7 +120,8 @@ def add(session: Session, actor: Actor | None, stated: Described, now: datetime)
     session.add(added)
     _flush(session)
     choices.store(session, added, values.gets, now)
-    _log(session, "dicom_node_added", actor, added, values.gets, now)
+    sources.store(session, added, values.queried, now)
+    _log(session, "dicom_node_added", actor, added, now)
     session.commit()
     return added
 
@@ -132,7 +140,8 @@ def change(
     _fill(changed, values)
     _flush(session)
     choices.store(session, changed, values.gets, now)
-    _log(session, "dicom_node_changed", actor, changed, values.gets, now)
+    sources.store(session, changed, values.queried, now)
+    _log(session, "dicom_node_changed", actor, changed, now)
     session.commit()
     return changed
 
@@ -146,7 +155,7 @@ def switch(
     if on == (changed.disabled_at is not None):
         changed.disabled_at = None if on else now
         event = "dicom_node_switched_on" if on else "dicom_node_switched_off"
-        _log(session, event, actor, changed, choices.of(session, changed), now)
+        _log(session, event, actor, changed, now)
     session.commit()
     return changed
 
@@ -154,6 +163,7 @@ def switch(
 def described(session: Session, row: DicomNode) -> Described:
     """What is stated of a node, as it would be typed."""
     objects, moments = choices.of(session, row)
+    queried = sources.of(session, row)
     session.commit()
     return Described(
         name=row.name,
@@ -167,6 +177,9 @@ def described(session: Session, row: DicomNode) -> Described:
         fingerprint=row.fingerprint or "",
         objects=objects,
         moments=moments,
+        queried=queried.kind.value if queried.kind else "",
+        priors=queried.priors,
+        at_once=str(queried.at_once),
     )
 
 
@@ -231,7 +244,12 @@ def _checked(stated: Described) -> _Checked:
     gets = choices.checked(
         stated.objects, stated.moments, receives=stated.receives, has_place=host is not None
     )
-    return _Checked(name, ae_title, networks, host, port, fingerprint, gets)
+    queried = sources.checked(
+        *(stated.queried, stated.priors, stated.at_once),
+        has_place=host is not None,
+        has_networks=bool(networks),
+    )
+    return _Checked(name, ae_title, networks, host, port, fingerprint, gets, queried)
 
 
 def _place(host: str, port: str) -> tuple[str | None, int | None]:
@@ -283,10 +301,11 @@ def _log(
     event: str,
     actor: Actor | None,
     changed: DicomNode,
-    gets: Chosen,
     now: datetime,
 ) -> None:
     """What is allowed now, as codes: an auditor sees who let in whom, and from where."""
+    session.flush()
+    gets, queried = choices.of(session, changed), sources.of(session, changed)
     detail: dict[str, str | int | bool | list[str] | None] = {
         "ae_title": changed.ae_title,
         "team": changed.team_id.hex,
@@ -297,5 +316,8 @@ def _log(
         "fingerprint": changed.fingerprint or "",
         "objects": list(gets[0]),
         "moments": list(gets[1]),
+        "queried": queried.kind.value if queried.kind else "",
+        "priors": queried.priors,
+        "at_once": queried.at_once,
     }
     audit.append(session, event, actor=actor, now=now, subject_id=changed.id, detail=detail)

@@ -27,6 +27,7 @@ from portal.jobs import sweeper
 from portal.models import DicomNode, Instance
 from portal.quotas import QuotaReached
 from portal.services import DATABASE_ERROR, UNAVAILABLE, Services
+from portal.studies import header_columns
 from portal.teams import settings as team_settings
 from portal.vault import StorageFull, VaultError
 
@@ -42,7 +43,8 @@ BAD_INSTANCE: Final = 0x0117
 NOT_AUTHORISED: Final = 0x0124
 NO_SUCH_CLASS: Final = 0x0122
 _LONGEST_COMMENT: Final = 64
-_BY_RULE: Final = ("by_rule", "quarantined")
+# What a rule keeps out or has kept already, and what nobody here has asked for.
+_NOT_KEPT: Final = ("by_rule", "quarantined", "other_patient")
 # After how many seconds it is worth a try again.
 _AWAY_SECONDS: Final = 30
 _FULL_SECONDS: Final = 300
@@ -60,9 +62,18 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """That we have asked for an instance. `patient_key`: a keyed digest of the patient ID that its
+    header must have.
+    """
+
+    patient_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """An instance as a file, what is stated of it, and its size as it came. `refused`: why it is
-    not even looked at.
+    not even looked at. `asked`: it was asked for, so it is one of the archive and never an alarm.
     """
 
     sop_class: str
@@ -70,6 +81,7 @@ class Given:
     data: bytes = field(repr=False)
     size: int
     refused: "Answer | None" = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +216,8 @@ def _submitted(
     )
     if not _is_what_was_stated(given, found):
         return refused(MISMATCH, "other_than_stated"), None
+    if given.asked is not None and not _is_of_patient(services, given.asked, upload):
+        return refused(MISMATCH, "other_patient"), None
     if found.made_here:
         return _filed(services, session, sender, given, found, now), None
     hours = team_settings.settings_of(session, sender.actor.team_id).old_exam_hours
@@ -218,7 +232,9 @@ def _submitted(
         given.data,
         now,
         work=work,
-        stated=Stated(old_after=old_after, ae_title=ae_title),
+        stated=Stated(
+            is_import=given.asked is not None, old_after=old_after, ae_title=ae_title
+        ),
     )
     # One that came under another's UID can't be fetched by it.
     is_fetched = not submitted.same_uid
@@ -252,6 +268,12 @@ def _filed(
 def _is_what_was_stated(given: Given, header: ObjectHeader) -> bool:
     stated = (given.sop_class, given.sop_instance)
     return (header.sop_class or given.sop_class, header.sop_uid) == stated
+
+
+def _is_of_patient(services: Services, asked: Asked, upload: check.Upload) -> bool:
+    patient_id = upload.keys.get("patient_id", "")
+    key = header_columns.number_key(services.vault, "patient_id", patient_id)
+    return key == asked.patient_key
 
 
 def _is_nearly_full(services: Services, size: int) -> bool:
@@ -303,9 +325,9 @@ def _keep(
 ) -> None:
     """Put a refused picture into quarantine. Without that the answer is the same.
 
-    Not what a rule keeps out, or has put there; and none of Pleura's own.
+    Not what a rule keeps out, or has put there, nor another patient's; and none of Pleura's own.
     """
-    by_check = answer.status in (NOT_UNDERSTOOD, MISMATCH) and answer.code not in _BY_RULE
+    by_check = answer.status in (NOT_UNDERSTOOD, MISMATCH) and answer.code not in _NOT_KEPT
     if not by_check or not given.data or given.sop_class not in classes.PICTURES:
         return
     study_uid = ""

@@ -35,7 +35,9 @@ from portal.languages import _, lazy
 from portal.models import (
     Arrival,
     Blob,
+    DicomAskedObject,
     DicomObject,
+    DicomRetrieval,
     DicomSend,
     DicomSentObject,
     Job,
@@ -44,6 +46,7 @@ from portal.models import (
     Purge,
     PurgeReason,
     ReviewDraft,
+    RetrievalState,
     SendState,
     Sex,
     StartedPurge,
@@ -216,6 +219,19 @@ def _destroy(
         update(DicomSend)
         .where(DicomSend.study_id.in_(gone.study_ids), DicomSend.finished_at.is_(None))
         .values(state=SendState.DROPPED, reason="purged", claimed_until=None, finished_at=now)
+    )
+    # Its pictures that come by C-MOVE just now are refused with it: nothing is taken that is not
+    # asked for.
+    ended = select(DicomRetrieval.id).where(
+        DicomRetrieval.study_id.in_(gone.study_ids), DicomRetrieval.finished_at.is_(None)
+    )
+    session.execute(delete(DicomAskedObject).where(DicomAskedObject.retrieval_id.in_(ended)))
+    session.execute(
+        update(DicomRetrieval)
+        .where(
+            DicomRetrieval.study_id.in_(gone.study_ids), DicomRetrieval.finished_at.is_(None)
+        )
+        .values(state=RetrievalState.DROPPED, reason="purged", claimed_until=None, finished_at=now)
     )
     for kept in gone.quarantined:
         session.delete(kept)

@@ -8,11 +8,18 @@ process that is there and does nothing gives none.
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal.database import DatabaseTime, insert_if_new, rows_changed
-from portal.models import DicomDestination, DicomNode, Hl7Node, SchedulerSign
+from portal.models import (
+    DicomDestination,
+    DicomNode,
+    DicomSource,
+    Hl7Node,
+    RetrieveKind,
+    SchedulerSign,
+)
 
 SWEEP: Final = "sweep"
 LINK: Final = "link"
@@ -41,8 +48,18 @@ def silent(session: Session) -> tuple[str, ...]:
 
 
 def dicom_is_silent(session: Session) -> bool:
-    """Whether DICOM nodes may send, and no listener has given a sign for a minute, or ever."""
-    sending = select(DicomNode.id).where(DicomNode.sends, DicomNode.disabled_at.is_(None)).limit(1)
+    """Whether DICOM nodes may send, or send what they are asked for, and no listener has given a
+    sign for a minute, or ever.
+    """
+    sending = (
+        select(DicomNode.id)
+        .outerjoin(DicomSource, DicomSource.node_id == DicomNode.id)
+        .where(
+            or_(DicomNode.sends, DicomSource.kind == RetrieveKind.MOVE),
+            DicomNode.disabled_at.is_(None),
+        )
+        .limit(1)
+    )
     return _is_silent(session, sending, DICOM)
 
 
@@ -75,13 +92,20 @@ def _works(session: Session, listener: str) -> bool:
 
 
 def sender_is_silent(session: Session) -> bool:
-    """Whether DICOM nodes are to get something, and no sender has given a sign for a minute, or
-    ever.
+    """Whether DICOM nodes are to get something, or may be queried, and no sender has given a sign
+    for a minute, or ever.
     """
     receiving = (
-        select(DicomDestination.node_id)
-        .join(DicomNode, DicomNode.id == DicomDestination.node_id)
-        .where(DicomNode.receives, DicomNode.disabled_at.is_(None))
+        select(DicomNode.id)
+        .outerjoin(DicomDestination, DicomDestination.node_id == DicomNode.id)
+        .outerjoin(DicomSource, DicomSource.node_id == DicomNode.id)
+        .where(
+            or_(
+                and_(DicomNode.receives, DicomDestination.node_id.is_not(None)),
+                DicomSource.node_id.is_not(None),
+            ),
+            DicomNode.disabled_at.is_(None),
+        )
         .limit(1)
     )
     is_silent = session.scalar(receiving) is not None and DICOM_SENDER not in _fresh(session)

@@ -36,6 +36,14 @@ from portal.models.network.hl7 import (
 )
 from portal.models.network.links import ExamLinkKey
 from portal.models.network.quarantine import QuarantinedFile
+from portal.models.network.retrievals import (
+    AskedState,
+    DicomAskedObject,
+    DicomRetrieval,
+    DicomSource,
+    RetrievalState,
+    RetrieveKind,
+)
 from portal.models.network.sends import (
     DicomDestination,
     DicomSend,
@@ -142,6 +150,7 @@ __all__ = [
     "ArrivalEnd",
     "ArrivalRule",
     "ArrivalRulesVersion",
+    "AskedState",
     "AuditEvent",
     "AuditHead",
     "AuditLink",
@@ -159,12 +168,15 @@ __all__ = [
     "Communication",
     "CriticalFinding",
     "CriticalState",
+    "DicomAskedObject",
     "DicomDestination",
     "DicomNode",
     "DicomObject",
     "DicomRefusal",
+    "DicomRetrieval",
     "DicomSend",
     "DicomSentObject",
+    "DicomSource",
     "DriftCheck",
     "ExamLinkKey",
     "Finding",
@@ -215,6 +227,8 @@ __all__ = [
     "Report",
     "ReportFile",
     "RetractionReason",
+    "RetrievalState",
+    "RetrieveKind",
     "Review",
     "ReviewAnnotations",
     "ReviewDraft",

@@ -48,6 +48,7 @@ class TeamChoices(Base):
         CheckConstraint("escalation_minutes BETWEEN 1 AND 1440", name="escalation_minutes"),
         CheckConstraint("off_peak_from BETWEEN 0 AND 23", name="off_peak_from"),
         CheckConstraint("off_peak_until BETWEEN 0 AND 23", name="off_peak_until"),
+        CheckConstraint("priors_most BETWEEN 1 AND 20", name="priors_most"),
     )
     team_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("teams.id"), primary_key=True)
     ai_shown: Mapped[AiShown | None] = mapped_column(checked(AiShown, "ai_shown"))
@@ -60,6 +61,7 @@ class TeamChoices(Base):
     names_on_board: Mapped[bool | None]
     off_peak_from: Mapped[int | None] = mapped_column(SmallInteger)
     off_peak_until: Mapped[int | None] = mapped_column(SmallInteger)
+    priors_most: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class User(Base):

@@ -33,6 +33,7 @@ UNITS: Final = MappingProxyType(
         "hours": lazy("hours"),
         "years": lazy("years"),
         "hour": lazy("full hours"),
+        "exams": lazy("exams"),
     }
 )
 """What the units of the bounds are called."""
@@ -45,6 +46,7 @@ BOUNDS: Final = MappingProxyType(
         "escalation_minutes": Bounds(1, 1440, "minutes"),
         "off_peak_from": Bounds(0, 23, "hour"),
         "off_peak_until": Bounds(0, 23, "hour"),
+        "priors_most": Bounds(1, 20, "exams"),
         "age_min": Bounds(0, ADULT_YEARS - 1, "years"),
     }
 )
@@ -65,6 +67,7 @@ class TeamSettings:
     names_on_board: whether admins see Dice and reading time of this team's readers with names.
     off_peak_from, off_peak_until: the hours of the day, by the clock of the installation, in which
     jobs run that a rule puts off; over midnight where the first is the later one.
+    priors_most: how many earlier exams of a patient are retrieved from a DICOM node.
     """
 
     ai_shown: AiShown = AiShown.WITH_PICTURE
@@ -78,6 +81,7 @@ class TeamSettings:
     names_on_board: bool = False
     off_peak_from: int = 20
     off_peak_until: int = 6
+    priors_most: int = 3
 
 
 DEFAULTS: Final = TeamSettings()

@@ -73,6 +73,7 @@ _PAGES = (
     "clinic.viewer",
     "clinic.export",
     "clinic.links.open_exam",
+    "clinic.links.retrieval",
     "clinic.reports.pages",
     "clinic.history",
     "api.worker",

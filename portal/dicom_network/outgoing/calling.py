@@ -5,18 +5,28 @@ limits.
 import hashlib
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 
 from portal.dicom_network import association, classes
+from portal.dicom_network.memory import Held
 from portal.exchange import outbound
 from portal.models import DicomNode
 from portal.settings import Settings
 
 DEFAULT_TITLE: Final = "PLEURA"
 _ANSWER_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """How large a data set may be that comes on an association of ours, and what holds it."""
+
+    most_bytes: int
+    held: Held
 
 
 def own_title(settings: Settings) -> str:
@@ -33,11 +43,12 @@ def associate(
     roles: Sequence[Any] = (),
     handlers: Sequence[tuple[Any, Callable[[Any], Any]]] = (),
     seconds: float = _ANSWER_SECONDS,
+    takes: Takes | None = None,
 ) -> Any:
     """An association with a node for these contexts, None where it refuses it or does not answer.
 
     A node with a fingerprint is called by TLS alone, and is left where it shows another certificate
-    or we have none. `seconds`: for each answer. Raises NotAllowed where the list of outgoing hosts
+    or we have none. `seconds`: for each answer; `takes`: the data sets that may come on it. Raises NotAllowed where the list of outgoing hosts
     does not have the node's, OSError where its name leads nowhere.
     """
     assert node.host is not None
@@ -65,7 +76,10 @@ def associate(
     if node.fingerprint is not None and not _shows(found, node.fingerprint):
         found.abort()
         return None
-    association.bound(found, seconds)
+    if takes is None:
+        association.bound(found, seconds)
+    else:
+        association.bound(found, seconds, most_bytes=takes.most_bytes, held=takes.held)
     return found
 
 

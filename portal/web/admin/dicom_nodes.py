@@ -9,6 +9,8 @@ from portal.access import Permission
 from portal.accounts import teams
 from portal.dicom_network import nodes, refusals
 from portal.dicom_network.outgoing import echo
+from portal.dicom_network.retrieving import overview as retrievals
+from portal.dicom_network.retrieving import sources
 from portal.dicom_network.sending import choices, overview
 from portal.errors import Conflict, Invalid
 from portal.governance import scheduler_signs
@@ -91,6 +93,19 @@ def send_again(send_id: UUID) -> BaseResponse:
     return redirect(url_for(_PAGE), 303)
 
 
+@blueprint.post("/retrievals/<uuid:retrieval_id>/again")
+@_manage
+def retrieve_again(retrieval_id: UUID) -> BaseResponse:
+    """Have a retrieval tried again now."""
+    try:
+        retrievals.again(db_session(), guard.actor(), retrieval_id, guard.now())
+    except Conflict as refused:
+        flash(refused.message, "warn")
+    else:
+        flash(_("It is tried again."), "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
 def _switch(node_id: UUID, *, on: bool) -> BaseResponse:
     nodes.switch(db_session(), guard.actor(), node_id, guard.now(), on=on)
     flash(_("The node is switched on.") if on else _("The node is switched off."), "ok")
@@ -115,6 +130,9 @@ def _stated() -> nodes.Described:
         fingerprint=form.get("fingerprint", ""),
         objects=tuple(form.getlist("objects")),
         moments=tuple(form.getlist("moments")),
+        queried=form.get("queried", ""),
+        priors=form.get("priors") == "yes",
+        at_once=form.get("at_once", ""),
     )
 
 
@@ -146,6 +164,10 @@ def _page(
         kinds=choices.OBJECTS,
         moments=choices.MOMENTS,
         sends_most=overview.MOST,
+        queried=sources.all_of(session),
+        ways=sources.KINDS,
+        retrievals=retrievals.retrievals(session, actor, guard.now()),
+        retrievals_most=retrievals.MOST,
         sender_works=scheduler_signs.sender_works(session),
         sender_is_silent=scheduler_signs.sender_is_silent(session),
         refused=refusals.newest(session, services.vault, actor, guard.now()),

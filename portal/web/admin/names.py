@@ -63,6 +63,7 @@ _DICOM_REASONS: Final = {
     "bad_instance_uid": lazy("Its SOPInstanceUID can be none."),
     "other_than_stated": lazy("Class or UID differ from those that the sender stated."),
     "class_not_taken": lazy("Objects of its class are not taken."),
+    "other_patient": lazy("It is of another patient than the one that was asked about."),
     "other_study": lazy("It is of another study than the address names."),
     "not_dicom": lazy("It is no DICOM file."),
     "part_type": lazy("It was not sent as application/dicom."),
@@ -129,6 +130,39 @@ _SEND_REASONS: Final = {
     "nothing_to_send": lazy("None of the chosen objects exists for this case."),
 }
 
+_RETRIEVAL_STATES: Final = {
+    "waiting": lazy("waiting"),
+    "done": lazy("done"),
+    "failed": lazy("failed"),
+    "dropped": lazy("not looked for"),
+}
+# Why a retrieval waits, failed or was dropped.
+_RETRIEVAL_REASONS: Final = {
+    "no_association": _SEND_REASONS["no_association"],
+    "not_allowed": _SEND_REASONS["not_allowed"],
+    "no_answer": lazy("The node did not answer in time, or ended the association."),
+    "not_now": _SEND_REASONS["not_now"],
+    "portal_failed": _SEND_REASONS["portal_failed"],
+    "damaged": lazy("The case can’t be read."),
+    "purged": _SEND_REASONS["purged"],
+    "other_team": _SEND_REASONS["other_team"],
+    "not_queried": lazy("The node may not be queried any more."),
+    "context_refused": lazy("The node does not offer searches, or this way of retrieving."),
+    "query_refused": lazy("The node refuses the search."),
+    "too_many_answers": lazy("The node gives more answers than can be true."),
+    "id_not_searchable": lazy("The patient ID has characters that match other IDs, too."),
+    "not_sent": lazy("The node states that it has sent a picture that did not come."),
+    "put_off": lazy("The node can’t send it now."),
+    "destination_unknown": lazy("The node does not know this portal’s AE title."),
+    "sub_operation_failed": lazy("The node could not send a picture, or it was not taken."),
+    "node_failed": lazy("The node failed to send a picture."),
+    "failed": _DICOM_REASONS["failed"],
+    "too_large": lazy("A picture is too large."),
+    "disk_nearly_full": lazy("The disk is nearly full."),
+    "disk_full": lazy("The disk is full."),
+    "quota": lazy("The node’s quota of uploads is reached."),
+}
+
 TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "queue": _QUEUES,
@@ -143,6 +177,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "send_moment": _SEND_MOMENTS,
         "send_proof": _SEND_PROOFS,
         "send_reason": _SEND_REASONS,
+        "retrieval_state": _RETRIEVAL_STATES,
+        "retrieval_reason": _RETRIEVAL_REASONS,
     }
 )
 """By the name of the filter that templates use."""

@@ -153,6 +153,15 @@ def _off_peak(now: TeamSettings) -> str:
     )
 
 
+def _priors(now: TeamSettings) -> str:
+    return ngettext(
+        "Where a DICOM node may be queried, the newest earlier exam of the patient is retrieved.",
+        "Where a DICOM node may be queried, the %(num)s newest earlier exams of the patient are "
+        "retrieved.",
+        now.priors_most,
+    )
+
+
 # Those that something follows from by now.
 OFFERED: Final = frozenset(
     {
@@ -167,6 +176,7 @@ OFFERED: Final = frozenset(
         "names_on_board",
         "off_peak_from",
         "off_peak_until",
+        "priors_most",
     }
 )
 _TITLES: Final = MappingProxyType(
@@ -182,6 +192,7 @@ _TITLES: Final = MappingProxyType(
         "names_on_board": lazy("Names on the board"),
         "off_peak_from": lazy("Off-peak from"),
         "off_peak_until": lazy("Off-peak until"),
+        "priors_most": lazy("Earlier exams retrieved"),
     }
 )
 _EFFECTS: Final[Mapping[str, Callable[[TeamSettings], str]]] = MappingProxyType(
@@ -197,6 +208,7 @@ _EFFECTS: Final[Mapping[str, Callable[[TeamSettings], str]]] = MappingProxyType(
         "names_on_board": _names_on_board,
         "off_peak_from": _off_peak,
         "off_peak_until": _off_peak,
+        "priors_most": _priors,
     }
 )
 

@@ -36,6 +36,7 @@ from portal.studies import exams
 from portal.studies.status import StudyState
 from portal.studies.worklist_filters import SECOND_READ
 from portal.web.clinic.informing import critical
+from portal.web.clinic.links import retrieval
 from portal.web.present import case_view, list_filters, review_view, sign_view
 from portal.web.present.informing import critical_view, hospital_view
 from portal.web.present.informing.hospital_view import HospitalPanel
@@ -79,6 +80,7 @@ def case(study_id: UUID) -> str:
         reports=_reports(study_id),
         critical=critical.panel_of(view.study_id),
         hospital=_hospital(view),
+        retrieval=retrieval.panel_of(view),
     )
 
 

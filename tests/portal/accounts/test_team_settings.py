@@ -28,6 +28,7 @@ VALUES = {
     "names_on_board": ("yes", True),
     "off_peak_from": ("22", 22),
     "off_peak_until": ("5", 5),
+    "priors_most": ("5", 5),
 }
 
 

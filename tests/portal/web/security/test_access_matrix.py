@@ -58,6 +58,7 @@ ALLOWED: dict[str, Rights] = {
     "reading.blob": LOOK,
     "reading.review": JUDGE,
     "reading.analyse_now": READ,
+    "retrieval.ask": READ,
     "viewer.annotations": JUDGE,
     "viewer.picture_beside": READ,
     "patient.page": JUDGE,
@@ -104,6 +105,7 @@ ALLOWED: dict[str, Rights] = {
     "dicom.switch_on": {A: {OTHER}},
     "dicom.test": {A: {OTHER}},
     "dicom.send_again": NOBODY,  # a send that is not there
+    "dicom.retrieve_again": NOBODY,  # a retrieval that is not there
     "exam_links.page": {A: {TEAM, OTHER}},
     "exam_links.make": {A: {TEAM, OTHER}},
     "exam_links.end": NOBODY,  # there is none; admin/incoming/test_exam_links.py has one

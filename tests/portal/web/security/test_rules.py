@@ -109,6 +109,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "hl7.switch_on": {"admin"},
     "dicom.test": {"admin"},  # it has no host: nothing is called
     "dicom.send_again": set(),  # a send that is not there
+    "dicom.retrieve_again": set(),  # a retrieval that is not there
     "sentences.page": {"admin"},
     "sentences.change": {"admin"},
     "rules.page": {"admin"},
@@ -157,6 +158,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "reading.blob": set(),  # none is ready: the picture of this study still waits
     "reading.review": {"reader"},
     "reading.analyse_now": {"owner", "reader"},  # nothing waits for it
+    "retrieval.ask": {"owner", "reader"},  # no node may be queried
     "patient.page": {"reader"},
     "patient.compare": {"reader"},
     "patient.merge": {"reader"},
