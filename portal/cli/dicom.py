@@ -64,7 +64,6 @@ def dicom_options(parser: argparse.ArgumentParser) -> None:
     sends = actions.add_parser("sends", help="list what is not stored with proof by a node yet")
     sends.set_defaults(act=_sends)
 
-
     retrieved = actions.add_parser("retrievals", help="list what is retrieved from nodes")
     retrieved.set_defaults(act=_retrievals)
     retry = actions.add_parser("retrieve-again", help="try a retrieval again now")
@@ -86,7 +85,9 @@ def _describing(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
     parser.add_argument("--objects", help="what it gets, as sr,seg,sc,pr,pdf,ko; empty: nothing")
     parser.add_argument("--moments", help="when it gets that: result,verdict,signature")
     parser.add_argument("--queried", choices=("get", "move", "no"), help="how it may be queried")
-    parser.add_argument("--priors", choices=("yes", "no"), help="whether for each exam that arrives")
+    parser.add_argument(
+        "--priors", choices=("yes", "no"), help="whether for each exam that arrives"
+    )
     parser.add_argument("--at-once", help="how many retrievals from it at once, 1 to 4")
     parser.add_argument("--host", help="where it is called; empty: nowhere")
     parser.add_argument("--port", help="its port there")

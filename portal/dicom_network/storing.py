@@ -232,9 +232,7 @@ def _submitted(
         given.data,
         now,
         work=work,
-        stated=Stated(
-            is_import=given.asked is not None, old_after=old_after, ae_title=ae_title
-        ),
+        stated=Stated(is_import=given.asked is not None, old_after=old_after, ae_title=ae_title),
     )
     # One that came under another's UID can't be fetched by it.
     is_fetched = not submitted.same_uid

@@ -21,7 +21,8 @@ from portal.governance import byte_search
 # All that a purge deletes rows of, or empties columns of: their old versions have what it destroys.
 TABLES: Final = (
     *("studies", "instances", "study_names", "blobs", "review_drafts", "outline_drafts"),
-    *("dicom_objects", "dicom_sent_objects", "arrivals", "quarantined_files"),
+    *("dicom_objects", "dicom_sent_objects", "dicom_asked_objects", "arrivals"),
+    "quarantined_files",
     *("hospital_orders", "hospital_reports"),
 )
 # Whoever writes waits for a checkpoint that waits for readers, so it does not wait for long.

@@ -45,8 +45,8 @@ from portal.models import (
     OutlineDraft,
     Purge,
     PurgeReason,
-    ReviewDraft,
     RetrievalState,
+    ReviewDraft,
     SendState,
     Sex,
     StartedPurge,
@@ -228,9 +228,7 @@ def _destroy(
     session.execute(delete(DicomAskedObject).where(DicomAskedObject.retrieval_id.in_(ended)))
     session.execute(
         update(DicomRetrieval)
-        .where(
-            DicomRetrieval.study_id.in_(gone.study_ids), DicomRetrieval.finished_at.is_(None)
-        )
+        .where(DicomRetrieval.study_id.in_(gone.study_ids), DicomRetrieval.finished_at.is_(None))
         .values(state=RetrievalState.DROPPED, reason="purged", claimed_until=None, finished_at=now)
     )
     for kept in gone.quarantined:

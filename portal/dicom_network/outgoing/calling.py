@@ -48,8 +48,9 @@ def associate(
     """An association with a node for these contexts, None where it refuses it or does not answer.
 
     A node with a fingerprint is called by TLS alone, and is left where it shows another certificate
-    or we have none. `seconds`: for each answer; `takes`: the data sets that may come on it. Raises NotAllowed where the list of outgoing hosts
-    does not have the node's, OSError where its name leads nowhere.
+    or we have none. `seconds`: for each answer; `takes`: the data sets that may come on it. Raises
+    NotAllowed where the list of outgoing hosts does not have the node's, OSError where its name
+    leads nowhere.
     """
     assert node.host is not None
     assert node.port is not None

@@ -38,7 +38,9 @@ def begin(
     found.until = DatabaseTime(seconds)
 
 
-def open_one(session: Session, vault: Vault, node_id: UUID, sop_uid: str) -> DicomAskedObject | None:
+def open_one(
+    session: Session, vault: Vault, node_id: UUID, sop_uid: str
+) -> DicomAskedObject | None:
     """The row of an object that the node is asked for just now; commits."""
     found = session.scalars(
         select(DicomAskedObject)
@@ -111,9 +113,7 @@ def forget(session: Session, retrieval_id: UUID) -> None:
     session.execute(delete(DicomAskedObject).where(DicomAskedObject.retrieval_id == retrieval_id))
 
 
-def _write(
-    session: Session, retrieval_id: UUID, key: str, state: AskedState, code: str
-) -> None:
+def _write(session: Session, retrieval_id: UUID, key: str, state: AskedState, code: str) -> None:
     session.execute(
         update(DicomAskedObject)
         .where(

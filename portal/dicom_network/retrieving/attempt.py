@@ -23,9 +23,7 @@ from portal.dicom_network.retrieving.ledger import Claim
 from portal.dicom_network.retrieving.search import Found, Wanted
 from portal.dicom_network.sending.peer import NoAnswer
 from portal.models import (
-    AskedState,
     DicomNode,
-    DicomRetrieval,
     DicomSource,
     Instance,
     RetrieveKind,
@@ -194,9 +192,7 @@ class Attempt:
 
     def _is_here(self, session: Session, begun: _Begun, one: Named) -> bool:
         key = header_columns.keyed(self._services.vault, "sop_uid", {"sop_uid": one.sop_uid})
-        is_known = exists().where(
-            Instance.team_id == begun.node.team_id, Instance.sop_key == key
-        )
+        is_known = exists().where(Instance.team_id == begun.node.team_id, Instance.sop_key == key)
         return session.scalar(select(is_known)) is True
 
     def _ask_for_all(self, called: Archive, begun: _Begun, pictures: list[Named]) -> None:

@@ -1,5 +1,5 @@
-"""The ledger of what is retrieved: retrievals are added, claimed, prolonged, settled and tried again
-as sends are (`sending.ledger`), so many of a node at once as it may have.
+"""The ledger of what is retrieved: retrievals are added, claimed, prolonged, settled and tried
+again as sends are (`sending.ledger`), so many of a node at once as it may have.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is being retrieved, for administrators and on the case page: the queue and what became of it,
+"""What is being retrieved, for administrators and on the case page: the queue, what became of it
 and another attempt. Numbers of cases, counts and codes.
 """
 

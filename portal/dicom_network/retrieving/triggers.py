@@ -44,9 +44,7 @@ def _look(session: Session, node_id: UUID, team_id: UUID, now: datetime) -> int:
         session.commit()
         return 0
     since = max(source.since, source.looked_until - _OVERLAP)
-    known = exists().where(
-        DicomRetrieval.node_id == node_id, DicomRetrieval.study_id == Study.id
-    )
+    known = exists().where(DicomRetrieval.node_id == node_id, DicomRetrieval.study_id == Study.id)
     found = session.scalars(
         select(Study.id)
         .where(
@@ -132,12 +130,15 @@ def _sources(team_id: UUID) -> Select[UUID]:
 
 
 def _is_open(session: Session, node_id: UUID, study_id: UUID) -> bool:
-    return session.scalar(
-        select(
-            exists().where(
-                DicomRetrieval.node_id == node_id,
-                DicomRetrieval.study_id == study_id,
-                DicomRetrieval.state == RetrievalState.WAITING,
+    return (
+        session.scalar(
+            select(
+                exists().where(
+                    DicomRetrieval.node_id == node_id,
+                    DicomRetrieval.study_id == study_id,
+                    DicomRetrieval.state == RetrievalState.WAITING,
+                )
             )
         )
-    ) is True
+        is True
+    )

@@ -286,7 +286,7 @@ def test_the_tables_whose_old_rows_are_cleared_are_those_that_a_purge_deletes_fr
 
 _CHANGES: Final = re.compile(r"(?:DELETE FROM|UPDATE) (\w+)")
 # Of these a purge changes a state, or a head of the log: no value of the patient.
-_STATES: Final = {"jobs", "dicom_sends", "audit_head", "audit_writers"}
+_STATES: Final = {"jobs", "dicom_sends", "dicom_retrievals", "audit_head", "audit_writers"}
 
 
 @pytest.mark.parametrize("table", [QuarantinedFile, HospitalOrder, HospitalReport])

@@ -34,9 +34,7 @@ from xray_files import kinds
 
 TITLE = "ARCHIVE"
 PATIENT = "7731-A"
-STORAGE = [
-    build_context(one, [kinds.EXPLICIT, kinds.IMPLICIT]) for one in sorted(classes.PICTURES)
-]
+STORAGE = [build_context(one, [kinds.EXPLICIT, kinds.IMPLICIT]) for one in sorted(classes.PICTURES)]
 _KEYS = {
     "STUDY": ("StudyInstanceUID", "StudyDate", "StudyTime", "PatientID", "ModalitiesInStudy"),
     "SERIES": ("SeriesInstanceUID", "Modality", "BodyPartExamined"),
@@ -265,5 +263,3 @@ def pictures(clinic: Clinic) -> int:
 def counts(one: DicomRetrieval) -> tuple[int, int, int, int, int]:
     """Found, known, retrieved, refused, failed."""
     return one.found, one.known, one.retrieved, one.refused, one.failed
-
-

@@ -64,9 +64,7 @@ def _text(found: OfCase | None) -> str:
         else _("Nothing new was found.")
     ]
     if found.refused:
-        texts.append(
-            ngettext("%(num)s was refused.", "%(num)s were refused.", found.refused)
-        )
+        texts.append(ngettext("%(num)s was refused.", "%(num)s were refused.", found.refused))
     if found.has_failed:
         texts.append(_("A node could not be asked, or did not send everything."))
     return " ".join(texts)

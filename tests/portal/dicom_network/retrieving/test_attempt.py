@@ -1,4 +1,4 @@
-"""Earlier X-rays from an archive that can be faulty: what is asked for comes in, and nothing else."""
+"""Earlier X-rays from an archive that can be faulty: what is asked for comes in, nothing else."""
 
 import json
 from typing import Any
@@ -12,7 +12,6 @@ from portal.dicom_network.sending.peer import FIND
 from portal.models import (
     Arrival,
     AuditEvent,
-    DicomNode,
     DicomRefusal,
     Job,
     QuarantinedFile,
@@ -24,7 +23,6 @@ from tests.support.core import NOW
 from tests.support.dicom import archive
 from tests.support.dicom.archive import PATIENT, Archive, film, retrieving, source, step
 from tests.support.dicom.listening import listening
-from tests.support.pictures import dicom
 
 DAYS = ("20210101", "20230101", "20220101", "20200101")
 WAYS = ("get", "move")

@@ -71,9 +71,7 @@ def test_orthanc(clinic: Clinic, tmp_path: Path, way: str) -> None:
             f"{pacs.url}/modalities/pleura",
             json={"AET": OURS, "Host": address, "Port": listens.port},
         ).raise_for_status()
-        node = source(
-            clinic, pacs.dicom_port, address, ae_title=orthanc.AE_TITLE, queried=way
-        )
+        node = source(clinic, pacs.dicom_port, address, ae_title=orthanc.AE_TITLE, queried=way)
         exam(clinic)
         assert retriever.look() == 1
         found = step(clinic, retriever, node)
