@@ -38,6 +38,7 @@ from portal.web.security.errors import Problem
 from tests.browser.conftest import Cases, draw, make_cases
 from tests.browser.informing import hospital
 from tests.support.browser_portal import BrowserPortal
+from tests.support.dicom import some_retrievals
 from tests.support.dicom.some_sends import add_some
 from tests.support.drift.predictions import add_checks
 from tests.support.jobs import Jobs
@@ -128,6 +129,9 @@ def _nodes(world: World) -> None:
             fingerprint="ab" * 32,
             objects=("sr", "seg", "sc", "pdf"),
             moments=("result", "signature"),
+            queried="move",
+            priors=True,
+            at_once="2",
             **team,
         ),
         nodes.Described("Old room", "OLD_ROOM", networks="10.1.2.9", **team),
@@ -153,6 +157,7 @@ def _nodes(world: World) -> None:
             )
         world.more["node"] = archive.id
         add_some(session, archive.id, world.more["uncertain"], now)
+        some_retrievals.add_some(session, archive.id, world.more["uncertain"], now)
 
 
 def _people(world: World) -> None:

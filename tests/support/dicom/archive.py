@@ -175,7 +175,7 @@ def running(archive: Archive, address: str) -> Iterator[Archive]:
         server.shutdown()
 
 
-def source(clinic: Clinic, port: int, address: str, **stated: Any) -> DicomNode:
+def source(clinic: Clinic, at_port: int, address: str, **stated: Any) -> DicomNode:
     """A node that may be queried, and neither sends nor receives."""
     given: dict[str, Any] = {
         "name": "Archive",
@@ -184,7 +184,7 @@ def source(clinic: Clinic, port: int, address: str, **stated: Any) -> DicomNode:
         "receives": False,
         "networks": f"127.0.0.1 {address}",
         "host": address,
-        "port": str(port),
+        "port": str(at_port),
         "queried": "get",
         "priors": True,
         "at_once": "1",
