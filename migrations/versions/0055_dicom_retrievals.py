@@ -1,4 +1,6 @@
-"""Which DICOM nodes may be queried, what is to be retrieved from them, and each object asked for."""
+"""Which DICOM nodes may be queried, back-fills by date, what is to be retrieved, and each object
+asked for.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +13,7 @@ depends_on = None
 TIME = sa.DateTime(timezone=True)
 KINDS = ("get", "move")
 STATES = ("waiting", "done", "failed", "dropped")
+BACKFILL_STATES = ("running", "paused", "ended", "done")
 ASKED_STATES = ("waiting", "stored", "refused", "failed")
 COUNTS = ("attempts", "found", "known", "retrieved", "refused", "failed")
 
@@ -29,10 +32,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("node_id", name=op.f("pk_dicom_sources")),
     )
     op.create_table(
+        "dicom_backfills",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("node_id", sa.Uuid(), nullable=False),
+        sa.Column("asked_by", sa.Uuid(), nullable=False),
+        sa.Column("modality", sa.String(2), nullable=False),
+        *(sa.Column(f"{name}_day", sa.Date(), nullable=False) for name in ("first", "last", "next")),
+        sa.Column("state", _one_of("backfill_state", BACKFILL_STATES), nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.CheckConstraint("first_day <= last_day", name=op.f("ck_dicom_backfills_days")),
+        _reference("dicom_backfills", "node_id", "dicom_nodes"),
+        _reference("dicom_backfills", "asked_by", "users"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dicom_backfills")),
+    )
+    op.create_index("ix_dicom_backfills_node", "dicom_backfills", ["node_id", "state"])
+    op.create_table(
         "dicom_retrievals",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("node_id", sa.Uuid(), nullable=False),
-        sa.Column("study_id", sa.Uuid(), nullable=False),
+        sa.Column("study_id", sa.Uuid(), nullable=True),
+        sa.Column("backfill_id", sa.Uuid(), nullable=True),
+        sa.Column("day", sa.Date(), nullable=True),
         sa.Column("asked_by", sa.Uuid(), nullable=True),
         sa.Column("state", _one_of("retrieval_state", STATES), nullable=False),
         sa.Column("reason", sa.String(40), nullable=False),
@@ -43,7 +64,18 @@ def upgrade() -> None:
         sa.Column("finished_at", TIME, nullable=True),
         _reference("dicom_retrievals", "node_id", "dicom_nodes"),
         _reference("dicom_retrievals", "study_id", "studies"),
+        _reference("dicom_retrievals", "backfill_id", "dicom_backfills"),
         _reference("dicom_retrievals", "asked_by", "users"),
+        sa.CheckConstraint(
+            "(study_id IS NULL) <> (backfill_id IS NULL)",
+            name=op.f("ck_dicom_retrievals_one_purpose"),
+        ),
+        sa.CheckConstraint(
+            "(day IS NULL) = (backfill_id IS NULL)", name=op.f("ck_dicom_retrievals_day")
+        ),
+        sa.UniqueConstraint(
+            "backfill_id", "day", name=op.f("uq_dicom_retrievals_backfill_id_day")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dicom_retrievals")),
     )
     op.create_index("ix_dicom_retrievals_due", "dicom_retrievals", ["state", "next_at"])
@@ -75,7 +107,12 @@ def downgrade() -> None:
     with op.batch_alter_table("team_choices") as batch:
         batch.drop_constraint(op.f("ck_team_choices_priors_most"), type_="check")
         batch.drop_column("priors_most")
-    for table in ("dicom_asked_objects", "dicom_retrievals", "dicom_sources"):
+    for table in (
+        "dicom_asked_objects",
+        "dicom_retrievals",
+        "dicom_backfills",
+        "dicom_sources",
+    ):
         op.drop_table(table)
 
 

@@ -234,8 +234,9 @@ def _retrievals(_chosen: argparse.Namespace) -> int:
         found = retrievals.retrievals(session, None, now())
         for one in found:
             print_line(
-                f"{one.created:%Y-%m-%d %H:%M}  {one.id}  {one.node:16}  {one.case_number}  "
-                f"{one.state}  {one.reason}  {one.attempts} attempts  found {one.found}, "
+                f"{one.created:%Y-%m-%d %H:%M}  {one.id}  {one.node:16}  "
+                f"{one.day or one.case_number}  {one.state}  {one.reason}  "
+                f"{one.attempts} attempts  found {one.found}, "
                 f"here before {one.known}, retrieved {one.retrieved}, refused {one.refused}, "
                 f"not received {one.failed}"
             )

@@ -64,7 +64,7 @@ class Sender:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """That we have asked for an instance. `patient_key`: a keyed digest of the patient ID that its
-    header must have.
+    header must have; empty for any.
     """
 
     patient_key: str
@@ -271,7 +271,7 @@ def _is_what_was_stated(given: Given, header: ObjectHeader) -> bool:
 def _is_of_patient(services: Services, asked: Asked, upload: check.Upload) -> bool:
     patient_id = upload.keys.get("patient_id", "")
     key = header_columns.number_key(services.vault, "patient_id", patient_id)
-    return key == asked.patient_key
+    return asked.patient_key in ("", key)
 
 
 def _is_nearly_full(services: Services, size: int) -> bool:

@@ -38,7 +38,9 @@ from portal.models.network.links import ExamLinkKey
 from portal.models.network.quarantine import QuarantinedFile
 from portal.models.network.retrievals import (
     AskedState,
+    BackfillState,
     DicomAskedObject,
+    DicomBackfill,
     DicomRetrieval,
     DicomSource,
     RetrievalState,
@@ -156,6 +158,7 @@ __all__ = [
     "AuditLink",
     "AuditSubject",
     "AuditWriter",
+    "BackfillState",
     "Band",
     "Base",
     "Blob",
@@ -169,6 +172,7 @@ __all__ = [
     "CriticalFinding",
     "CriticalState",
     "DicomAskedObject",
+    "DicomBackfill",
     "DicomDestination",
     "DicomNode",
     "DicomObject",

@@ -51,6 +51,7 @@ PAGES = [
     ("/admin/teams/{team}/rules", Role.ADMIN),
     ("/admin/notifications", Role.ADMIN),
     ("/admin/dicom", Role.ADMIN),
+    ("/admin/dicom/backfills", Role.ADMIN),
     ("/admin/quarantine", Role.ADMIN),
     ("/admin/teams/{team}/exam-links", Role.ADMIN),
     ("/open", None),

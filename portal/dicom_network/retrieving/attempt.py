@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 from pydicom.dataset import Dataset
 from sqlalchemy import exists, select
@@ -17,13 +16,15 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.dicom_network import arrivals
-from portal.dicom_network.retrieving import archive, asking, ledger, search
+from portal.dicom_network.retrieving import archive, asking, backfills, ledger, search
 from portal.dicom_network.retrieving.archive import Archive, Named, NotAnswerable
 from portal.dicom_network.retrieving.ledger import Claim
-from portal.dicom_network.retrieving.search import Found, Wanted
+from portal.dicom_network.retrieving.search import Wanted
 from portal.dicom_network.sending.peer import NoAnswer
 from portal.models import (
+    DicomBackfill,
     DicomNode,
+    DicomRetrieval,
     DicomSource,
     Instance,
     RetrieveKind,
@@ -35,6 +36,8 @@ from portal.teams import settings as team_settings
 from portal.vault import NotReadable
 
 ANSWER_SECONDS: Final = 60.0
+# After so many pictures of a day (`search.MOST_OBJECTS`) others of the node have their turn.
+_ROUND_SECONDS: Final = 1.0
 # An object is taken for longer than it is waited for: its node may be a little late.
 _TAKEN_SECONDS: Final = archive.OBJECT_SECONDS + 60.0
 
@@ -43,12 +46,21 @@ Sessions = Callable[[], Session]
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """What an attempt is about."""
+    """What an attempt is about: the patient of an exam, or a day of a back-fill (YYYYMMDD)."""
 
     node: DicomNode
     kind: RetrieveKind
-    study_id: UUID
-    wanted: Wanted
+    wanted: Wanted | None = None
+    day: str = ""
+    modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """Pictures that are to be asked for, and how many are here already."""
+
+    to_ask: list[Named]
+    here: int
 
 
 class Attempt:
@@ -76,34 +88,37 @@ class Attempt:
         try:
             with self._called(begun) as called:
                 called.require()
-                found = search.priors(called, begun.wanted)
-                self._ask_for_all(called, begun, self._noted(begun, found))
+                if begun.wanted is not None:
+                    self._retrieve_priors(called, begun, begun.wanted)
+                    is_complete = True
+                else:
+                    is_complete = self._retrieve_day(called, begun)
         except NoAnswer as lost:
             self._settle(lost.code)
         except NotAnswerable as why:
             with self._sessions() as session:
                 ledger.fail(session, ledger.of(session, self.claimed), why.code, self._now())
         else:
-            self._settle("")
+            if is_complete:
+                self._settle("")
 
     def _begun(self) -> _Begun | None:
         """What to look for; None where that is over. The access log has the query before it is
         made.
         """
-        vault, now = self._services.vault, self._now()
+        now = self._now()
         with self._sessions() as session:
             row = ledger.of(session, self.claimed)
             node = session.get_one(DicomNode, row.node_id, populate_existing=True)
             source = session.get(DicomSource, node.id, populate_existing=True)
-            study = session.get_one(Study, row.study_id, populate_existing=True)
-            why = _why_not(node, source, study)
-            if why or source is None:
-                ledger.drop(session, row, why, now)
+            if source is None:
+                ledger.drop(session, row, "not_queried", now)
                 return None
-            try:
-                phi = sealed_fields.open_phi(vault, sealed_fields.key_of(vault, study), study)
-            except (NotReadable, UnicodeDecodeError):
-                ledger.fail(session, row, "damaged", now)
+            if row.study_id is None:
+                found = self._day_of(session, row, node, source)
+            else:
+                found = self._priors_of(session, row, node, source)
+            if found is None:
                 return None
             row.attempts += 1
             audit.append(
@@ -119,16 +134,58 @@ class Attempt:
                     "called_at": f"{node.host}:{node.port}",
                 },
             )
-            wanted = Wanted(
-                patient_id=phi.get("patient_id", ""),
-                issuer=phi.get("issuer", ""),
-                study_uid=phi.get("study_uid", ""),
-                before=phi.get("study_date", "").replace("-", ""),
-                most=team_settings.settings_of(session, study.team_id).priors_most,
-            )
-            begun = _Begun(node, source.kind, study.id, wanted)
             session.commit()
-            return begun
+            return found
+
+    def _priors_of(
+        self, session: Session, row: DicomRetrieval, node: DicomNode, source: DicomSource
+    ) -> _Begun | None:
+        """The patient of the exam; None where the retrieval has ended."""
+        vault, now = self._services.vault, self._now()
+        study = session.get_one(Study, row.study_id, populate_existing=True)
+        if study.purged_at is not None or node.team_id != study.team_id:
+            why = "purged" if study.purged_at is not None else "other_team"
+            ledger.drop(session, row, why, now)
+            return None
+        try:
+            phi = sealed_fields.open_phi(vault, sealed_fields.key_of(vault, study), study)
+        except (NotReadable, UnicodeDecodeError):
+            ledger.fail(session, row, "damaged", now)
+            return None
+        wanted = Wanted(
+            patient_id=phi.get("patient_id", ""),
+            issuer=phi.get("issuer", ""),
+            study_uid=phi.get("study_uid", ""),
+            before=phi.get("study_date", "").replace("-", ""),
+            most=team_settings.settings_of(session, study.team_id).priors_most,
+        )
+        return _Begun(node, source.kind, wanted)
+
+    def _day_of(
+        self, session: Session, row: DicomRetrieval, node: DicomNode, source: DicomSource
+    ) -> _Begun | None:
+        """The day of a back-fill; None where it may not go on now."""
+        if self._lets_go(session, row):
+            return None
+        backfill = session.get_one(DicomBackfill, row.backfill_id)
+        assert row.day is not None
+        return _Begun(node, source.kind, day=f"{row.day:%Y%m%d}", modality=backfill.modality)
+
+    def _lets_go(self, session: Session, row: DicomRetrieval) -> bool:
+        """Whether the back-fill may not go on now; then the retrieval waits or has ended."""
+        why, seconds = backfills.why_not(session, row, self._now())
+        if why == "ended_by_admin":
+            ledger.count(session, row)
+            ledger.drop(session, row, why, self._now())
+        elif why:
+            self._wait(session, row, seconds, why)
+        return bool(why)
+
+    def _wait(self, session: Session, row: DicomRetrieval, seconds: float, why: str) -> None:
+        """Let go of a day that goes on later; that is no attempt that failed."""
+        ledger.count(session, row)
+        row.attempts = 0
+        ledger.wait(session, row, seconds, why)
 
     def _called(self, begun: _Begun) -> AbstractContextManager[Archive]:
         return archive.called(
@@ -159,45 +216,81 @@ class Attempt:
         )
         return arrivals.as_status(answer)
 
-    def _noted(self, begun: _Begun, found: Found) -> list[Named]:
-        """Write down what was found; which of it is to be asked for."""
-        vault = self._services.vault
+    def _retrieve_priors(self, called: Archive, begun: _Begun, wanted: Wanted) -> None:
+        found = search.priors(called, wanted)
         with self._sessions() as session:
             row = ledger.of(session, self.claimed)
-            known = asking.of(session, row.id)
-            to_ask, here = list[Named](), 0
-            for one in found.pictures:
-                state = known.get(asking.key_of(vault, one.sop_uid))
-                if state is None and self._is_here(session, begun, one):
-                    here += 1
-                elif state not in asking.ENDED:
-                    to_ask.append(one)
-            row.found, row.known = len(found.pictures), here
-            audit.append(
-                session,
-                "dicom_queried",
-                now=self._now(),
-                study_id=row.study_id,
-                subject_id=row.node_id,
-                detail={
-                    "retrieval": row.id.hex,
-                    "exams": found.studies,
-                    "left_out": found.left_out,
-                    "pictures": row.found,
-                    "known": here,
-                },
-            )
+            sorted_ = self._sorted(session, begun.node, found.pictures)
+            row.found, row.known = len(found.pictures), sorted_.here
+            counts = {"exams": found.studies, "left_out": found.left_out}
+            self._log_answer(session, row, counts)
             session.commit()
-        return to_ask
+        self._ask_for_all(called, wanted.patient_id, sorted_.to_ask)
 
-    def _is_here(self, session: Session, begun: _Begun, one: Named) -> bool:
+    def _retrieve_day(self, called: Archive, begun: _Begun) -> bool:
+        """Retrieve a day's pictures, exam by exam; False where it goes on later."""
+        exams = found = here = asked = 0
+        for patient_id, pictures in search.of_day(called, begun.day, begun.modality):
+            with self._sessions() as session:
+                self.claimed = ledger.prolong(session, self.claimed)
+                row = ledger.of(session, self.claimed)
+                if self._lets_go(session, row):
+                    return False
+                if asked >= search.MOST_OBJECTS:
+                    self._wait(session, row, _ROUND_SECONDS, "goes_on")
+                    return False
+                sorted_ = self._sorted(session, begun.node, pictures)
+                exams, found, here = exams + 1, found + len(pictures), here + sorted_.here
+                row.found, row.known = max(row.found, found), max(row.known, here)
+                session.commit()
+            self._ask_for_all(called, patient_id, sorted_.to_ask)
+            asked += len(sorted_.to_ask)
+        with self._sessions() as session:
+            row = ledger.of(session, self.claimed)
+            row.found, row.known = found, here
+            self._log_answer(session, row, {"exams": exams, "left_out": 0})
+            session.commit()
+        return True
+
+    def _sorted(self, session: Session, node: DicomNode, pictures: list[Named]) -> _Sorted:
+        """Which pictures are to be asked for: none that is here, has come or was refused."""
+        vault = self._services.vault
+        known = asking.of(session, self.claimed.retrieval_id)
+        to_ask, here = list[Named](), 0
+        for one in pictures:
+            state = known.get(asking.key_of(vault, one.sop_uid))
+            if state is None and self._is_here(session, node, one):
+                here += 1
+            elif state not in asking.ENDED:
+                to_ask.append(one)
+        return _Sorted(to_ask, here)
+
+    def _log_answer(self, session: Session, row: DicomRetrieval, counts: dict[str, int]) -> None:
+        audit.append(
+            session,
+            "dicom_queried",
+            now=self._now(),
+            study_id=row.study_id,
+            subject_id=row.node_id,
+            detail={
+                "retrieval": row.id.hex,
+                **counts,
+                "pictures": row.found,
+                "known": row.known,
+            },
+        )
+
+    def _is_here(self, session: Session, node: DicomNode, one: Named) -> bool:
         key = header_columns.keyed(self._services.vault, "sop_uid", {"sop_uid": one.sop_uid})
-        is_known = exists().where(Instance.team_id == begun.node.team_id, Instance.sop_key == key)
+        is_known = exists().where(Instance.team_id == node.team_id, Instance.sop_key == key)
         return session.scalar(select(is_known)) is True
 
-    def _ask_for_all(self, called: Archive, begun: _Begun, pictures: list[Named]) -> None:
+    def _ask_for_all(self, called: Archive, patient_id: str, pictures: list[Named]) -> None:
+        """Ask for each picture by itself. Without a patient ID its header may have any."""
         vault = self._services.vault
-        patient_key = header_columns.number_key(vault, "patient_id", begun.wanted.patient_id)
+        patient_key = ""
+        if patient_id:
+            patient_key = header_columns.number_key(vault, "patient_id", patient_id)
         for one in pictures:
             key = asking.key_of(vault, one.sop_uid)
             with self._sessions() as session:
@@ -221,12 +314,3 @@ class Attempt:
 
     def _now(self) -> datetime:
         return self._services.clock()
-
-
-def _why_not(node: DicomNode, source: DicomSource | None, study: Study) -> str:
-    """Why nothing is looked for any more; empty where it is."""
-    if source is None:
-        return "not_queried"
-    if node.team_id != study.team_id:
-        return "other_team"
-    return "purged" if study.purged_at is not None else ""

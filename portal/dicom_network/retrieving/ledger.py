@@ -3,7 +3,7 @@ again as sends are (`sending.ledger`), so many of a node at once as it may have.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.access import Actor
 from portal.database import DatabaseTime
 from portal.dicom_network.retrieving import asking
 from portal.dicom_network.sending.ledger import Lapsed, pause_after
@@ -32,14 +31,25 @@ class Claim:
 
 
 def add(
-    session: Session, node_id: UUID, study_id: UUID, asked_by: Actor | None, now: datetime
+    session: Session,
+    node_id: UUID,
+    study_id: UUID | None,
+    asked_by: UUID | None,
+    now: datetime,
+    *,
+    of_day: tuple[UUID, date] | None = None,
 ) -> DicomRetrieval:
-    """Add a retrieval in the caller's transaction; it is due at once."""
+    """Add a retrieval about an exam, or of a day of a back-fill, in the caller's transaction; it is
+    due at once.
+    """
+    backfill_id, day = of_day if of_day is not None else (None, None)
     added = DicomRetrieval(
         id=uuid4(),
         node_id=node_id,
         study_id=study_id,
-        asked_by=asked_by.user_id if asked_by is not None else None,
+        backfill_id=backfill_id,
+        day=day,
+        asked_by=asked_by,
         state=RetrievalState.WAITING,
         reason="",
         attempts=0,
@@ -93,7 +103,12 @@ def claim(session: Session, node_id: UUID, seconds: float = CLAIM_SECONDS) -> Cl
         found = session.execute(
             select(DicomRetrieval.id)
             .where(DicomRetrieval.node_id == node_id, *_is_due())
-            .order_by(DicomRetrieval.next_at, DicomRetrieval.created, DicomRetrieval.id)
+            .order_by(
+                DicomRetrieval.backfill_id.is_not(None),  # somebody may wait for the others
+                DicomRetrieval.next_at,
+                DicomRetrieval.created,
+                DicomRetrieval.id,
+            )
             .limit(1)
             .with_for_update(of=DicomRetrieval, skip_locked=True)
         ).scalar_one_or_none()

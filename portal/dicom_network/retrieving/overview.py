@@ -4,7 +4,7 @@ and another attempt. Numbers of cases, counts and codes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -25,13 +25,14 @@ _CAN_BE_TRIED: Final = (RetrievalState.FAILED, RetrievalState.WAITING)
 
 @dataclass(frozen=True, slots=True)
 class RetrievalLine:
-    """One retrieval. `asked_by`: a person's name; empty: the exam's arrival. `next_at`: when it is
-    tried again; None for what is over or is being done.
+    """One retrieval, about a case or of a day. `asked_by`: a person's name; empty: the exam's
+    arrival. `next_at`: when it is tried again; None for what is over or is being done.
     """
 
     id: UUID
     node: str
     case_number: str
+    day: date | None
     asked_by: str
     state: RetrievalState
     reason: str
@@ -68,7 +69,7 @@ def retrievals(session: Session, actor: Actor | None, now: datetime) -> list[Ret
     rows = session.execute(
         select(DicomRetrieval, DicomNode.ae_title, Study.case_number, User.name)
         .join(DicomNode, DicomNode.id == DicomRetrieval.node_id)
-        .join(Study, Study.id == DicomRetrieval.study_id)
+        .outerjoin(Study, Study.id == DicomRetrieval.study_id)
         .outerjoin(User, User.id == DicomRetrieval.asked_by)
         .where(recent)
         .order_by(DicomRetrieval.created.desc(), DicomRetrieval.id)
@@ -79,7 +80,8 @@ def retrievals(session: Session, actor: Actor | None, now: datetime) -> list[Ret
         RetrievalLine(
             id=row.id,
             node=title,
-            case_number=number,
+            case_number=number or "",
+            day=row.day,
             asked_by=name or "",
             state=row.state,
             reason=row.reason,

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from portal import database
-from portal.dicom_network.retrieving import archive, ledger, triggers
+from portal.dicom_network.retrieving import archive, backfills, ledger, triggers
 from portal.dicom_network.retrieving.attempt import ANSWER_SECONDS, Attempt
 from portal.dicom_network.retrieving.ledger import Claim
 from portal.dicom_network.sending.ledger import PAUSES, Lapsed
@@ -49,9 +49,12 @@ class Retriever:
         self.stopping = threading.Event()
 
     def look(self) -> int:
-        """Add the retrievals of exams that are new; how many."""
+        """Add the retrievals of exams that are new, and of the next days of back-fills; how
+        many.
+        """
+        now = self._services.clock()
         with self._sessions() as session:
-            return triggers.look(session, self._services.clock())
+            return triggers.look(session, now) + backfills.look(session, now)
 
     def step(self, node_id: UUID) -> bool:
         """Do the next retrieval that is due for a node; False where none is."""

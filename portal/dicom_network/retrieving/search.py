@@ -1,10 +1,11 @@
-"""Which X-rays of a patient a node has: its chest X-rays before an exam, the newest first.
+"""Which chest X-rays a node has: of a patient before an exam, the newest first, or of a day.
 
 Nothing of what a node answers is believed: answers about other patients, and what can be no UID,
 are left out.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +17,7 @@ from portal.dicom_network.retrieving.archive import Archive, Named, NotAnswerabl
 _MODALITIES: Final = frozenset({"CR", "DX"})
 _CHEST: Final = ("CHEST", "THORAX")
 _MOST_STUDIES: Final = 500
+_MOST_STUDIES_OF_DAY: Final = 5000
 _MOST_SERIES: Final = 50
 _MOST_PICTURES: Final = 50
 MOST_OBJECTS: Final = 200
@@ -77,6 +79,25 @@ def priors(archive: Archive, wanted: Wanted) -> Found:
     return Found(pictures, len(answers), len(answers) - len(fitting))
 
 
+def of_day(archive: Archive, day: str, modality: str) -> Iterator[tuple[str, list[Named]]]:
+    """The patient ID and the chest X-rays of each exam of a day (YYYYMMDD); `modality`: CR or DX,
+    empty for both.
+    """
+    wanted = frozenset({modality}) if modality else _MODALITIES
+    for study in archive.find(
+        "STUDY",
+        _MOST_STUDIES_OF_DAY,
+        PatientID="",
+        StudyInstanceUID="",
+        StudyDate=day,
+        ModalitiesInStudy="",
+    ):
+        uid, modalities = _text(study, "StudyInstanceUID"), _values(study, "ModalitiesInStudy")
+        is_fitting = _text(study, "StudyDate") == day and (not modalities or modalities & wanted)
+        if classes.is_uid(uid) and is_fitting:
+            yield _text(study, "PatientID"), _pictures_of(archive, uid, wanted)
+
+
 def _fits(study: Dataset, wanted: Wanted) -> bool:
     """Whether it is an earlier exam of this patient that may have chest X-rays."""
     uid, day = _text(study, "StudyInstanceUID"), _text(study, "StudyDate")
@@ -92,7 +113,9 @@ def _fits(study: Dataset, wanted: Wanted) -> bool:
     )
 
 
-def _pictures_of(archive: Archive, study_uid: str) -> list[Named]:
+def _pictures_of(
+    archive: Archive, study_uid: str, modalities: frozenset[str] = _MODALITIES
+) -> list[Named]:
     series = archive.find(
         "SERIES",
         _MOST_SERIES,
@@ -104,7 +127,7 @@ def _pictures_of(archive: Archive, study_uid: str) -> list[Named]:
     found = list[Named]()
     for one in series:
         series_uid = _text(one, "SeriesInstanceUID")
-        if not classes.is_uid(series_uid) or not _is_of_chest(one):
+        if not classes.is_uid(series_uid) or not _is_of_chest(one, modalities):
             continue
         for picture in archive.find(
             "IMAGE",
@@ -120,11 +143,11 @@ def _pictures_of(archive: Archive, study_uid: str) -> list[Named]:
     return list(dict.fromkeys(found))
 
 
-def _is_of_chest(series: Dataset) -> bool:
+def _is_of_chest(series: Dataset, modalities: frozenset[str]) -> bool:
     """Whether it is radiography, of the chest where that is stated."""
     part = _text(series, "BodyPartExamined").upper()
     is_chest = not part or any(one in part for one in _CHEST)
-    return bool(_values(series, "Modality") & _MODALITIES) and is_chest
+    return bool(_values(series, "Modality") & modalities) and is_chest
 
 
 def _text(answer: Dataset, keyword: str) -> str:

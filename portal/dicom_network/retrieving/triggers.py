@@ -104,7 +104,7 @@ def ask(session: Session, actor: Actor, study_id: UUID, now: datetime) -> int:
         session.rollback()
         raise why
     for node_id in asked:
-        ledger.add(session, node_id, study.id, actor, now)
+        ledger.add(session, node_id, study.id, actor.user_id, now)
         audit.append(
             *(session, "dicom_priors_asked_for"),
             actor=actor,

@@ -136,6 +136,12 @@ _RETRIEVAL_STATES: Final = {
     "failed": lazy("failed"),
     "dropped": lazy("not looked for"),
 }
+_BACKFILL_STATES: Final = {
+    "running": lazy("goes on"),
+    "paused": lazy("paused"),
+    "ended": lazy("ended"),
+    "done": lazy("done"),
+}
 # Why a retrieval waits, failed or was dropped.
 _RETRIEVAL_REASONS: Final = {
     "no_association": _SEND_REASONS["no_association"],
@@ -146,6 +152,10 @@ _RETRIEVAL_REASONS: Final = {
     "damaged": lazy("The case can’t be read."),
     "purged": _SEND_REASONS["purged"],
     "other_team": _SEND_REASONS["other_team"],
+    "paused": lazy("The back-fill is paused."),
+    "ended_by_admin": lazy("The back-fill was ended."),
+    "off_peak": lazy("It goes on in the off-peak hours."),
+    "goes_on": lazy("It goes on in a moment."),
     "not_queried": lazy("The node may not be queried any more."),
     "context_refused": lazy("The node does not offer searches, or this way of retrieving."),
     "query_refused": lazy("The node refuses the search."),
@@ -179,6 +189,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "send_reason": _SEND_REASONS,
         "retrieval_state": _RETRIEVAL_STATES,
         "retrieval_reason": _RETRIEVAL_REASONS,
+        "backfill_state": _BACKFILL_STATES,
     }
 )
 """By the name of the filter that templates use."""

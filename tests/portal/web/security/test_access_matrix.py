@@ -105,6 +105,9 @@ ALLOWED: dict[str, Rights] = {
     "dicom.switch_on": {A: {OTHER}},
     "dicom.test": {A: {OTHER}},
     "dicom.send_again": NOBODY,  # a send that is not there
+    "backfills.pause": NOBODY,  # there is none; admin/network/test_dicom_backfills.py has one
+    "backfills.resume": NOBODY,
+    "backfills.end": NOBODY,
     "dicom.retrieve_again": NOBODY,  # a retrieval that is not there
     "exam_links.page": {A: {TEAM, OTHER}},
     "exam_links.make": {A: {TEAM, OTHER}},

@@ -109,6 +109,11 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "hl7.switch_on": {"admin"},
     "dicom.test": {"admin"},  # it has no host: nothing is called
     "dicom.send_again": set(),  # a send that is not there
+    "backfills.page": {"admin"},
+    "backfills.begin": {"admin"},  # what they send names no node: 422
+    "backfills.pause": set(),  # there is none; admin/network/test_dicom_backfills has one
+    "backfills.resume": set(),
+    "backfills.end": set(),
     "dicom.retrieve_again": set(),  # a retrieval that is not there
     "sentences.page": {"admin"},
     "sentences.change": {"admin"},
