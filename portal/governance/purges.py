@@ -222,10 +222,10 @@ def _destroy(
     )
     # Its pictures that come by C-MOVE just now are refused with it: nothing is taken that is not
     # asked for.
-    ended = select(DicomRetrieval.id).where(
+    looked_for = select(DicomRetrieval.id).where(
         DicomRetrieval.study_id.in_(gone.study_ids), DicomRetrieval.finished_at.is_(None)
     )
-    session.execute(delete(DicomAskedObject).where(DicomAskedObject.retrieval_id.in_(ended)))
+    session.execute(delete(DicomAskedObject).where(DicomAskedObject.retrieval_id.in_(looked_for)))
     session.execute(
         update(DicomRetrieval)
         .where(DicomRetrieval.study_id.in_(gone.study_ids), DicomRetrieval.finished_at.is_(None))
