@@ -40,6 +40,23 @@ def test_a_node_is_added_listed_changed_and_switched_off(folder: Path) -> None:
     assert found == "Nothing was refused in the last thirty days.\n"
 
 
+def test_how_a_node_is_queried_is_given_by_command(folder: Path) -> None:
+    run(folder, "create-admin", "--team", "Radiology")
+    added = ("dicom", "add-node", "ARCHIVE", "--team", "Radiology", "--sends", "no")
+    place = ("--host", "pacs.example.org", "--port", "104")
+    assert "needs a host and a port" in run(folder, *added, "--queried", "get").stderr
+    assert run(folder, *added, *place, "--queried", "get", "--at-once", "2").returncode == 0
+    assert "queried by get" in run(folder, "dicom", "nodes").stdout
+    moved = run(folder, "dicom", "change-node", "ARCHIVE", "--queried", "move")
+    assert "State the addresses" in moved.stderr
+    found = run(folder, "dicom", "retrievals").stdout
+    assert found == "Nothing was looked for in the last thirty days.\n"
+    again = run(folder, "dicom", "retrieve-again", "00000000-0000-0000-0000-000000000001")
+    assert (again.returncode, again.stderr) == (1, "There is no retrieval of this id.\n")
+    assert run(folder, "dicom", "change-node", "ARCHIVE", "--queried", "no").returncode == 0
+    assert "queried" not in run(folder, "dicom", "nodes").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
