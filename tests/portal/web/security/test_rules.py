@@ -322,6 +322,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "file_id": uuid4(),
             "key_id": uuid4(),
             "send_id": uuid4(),
+            "retrieval_id": uuid4(),
+            "backfill_id": uuid4(),
             "node_id": node.id,
             "hl7_node_id": sender.id,
             "name": "language",
