@@ -61,7 +61,12 @@ def test_a_node_is_added_and_listed(admin_client: FlaskClient, node_id: UUID) ->
 
 @pytest.mark.parametrize(
     ("path", "tab"),
-    [(PAGE, "Teams"), ("/admin/drift", "Performance"), ("/admin/notifications", "Jobs")],
+    [
+        (PAGE, "Teams"),
+        (f"{PAGE}/backfills", "Teams"),
+        ("/admin/drift", "Performance"),
+        ("/admin/notifications", "Jobs"),
+    ],
 )
 def test_the_tab_that_led_to_a_page_is_the_current_one(
     admin_client: FlaskClient, path: str, tab: str
