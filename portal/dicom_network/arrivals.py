@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.dicom_network import classes, nodes, storing
 from portal.dicom_network.storing import NO_RESOURCES, Answer, Given, Sender, refused
 from portal.models import DicomNode
@@ -46,6 +47,7 @@ def take(
     """Store a data set, or refuse it. No error comes out of here."""
     with sessions() as session:
         try:
+            database.begin_reading(session)
             node = session.get(DicomNode, node_id, populate_existing=True)
             session.commit()
             if node is None or node.disabled_at is not None or not node.sends:
