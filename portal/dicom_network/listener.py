@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -269,11 +270,12 @@ def give_signs(
     listener: Listener, services: Services, engine: Engine, stop: threading.Event
 ) -> None:
     """Give signs of life, and tidy now and then, until `stop` is set; Deaf as `run`."""
+    process.give_signs(listener.accepts, partial(sign, services, engine), stop)
 
-    def sign(rounds: int) -> None:
-        with database.sessions(engine)() as session:
-            scheduler_signs.give(session, scheduler_signs.DICOM)
-            if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
-                refusals.forget_old(session, services.clock())
 
-    process.give_signs(listener.accepts, sign, stop)
+def sign(services: Services, engine: Engine, rounds: int) -> None:
+    """Give one, after so many before."""
+    with database.sessions(engine)() as session:
+        scheduler_signs.give(session, scheduler_signs.DICOM)
+        if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
+            refusals.forget_old(session, services.clock())

@@ -337,7 +337,7 @@ def _ring(services: Services, session: Session, submitted: Submitted, job_id: UU
     try:
         if submitted.duplicate:
             sweeper.notify(session, services.broker, job_id)
-        elif services.broker.has_address:  # it was marked with its row; else the sweep does both
+        else:
             sweeper.announce(session, services.broker, JobKind.RENDER, job_id)
     except (*UNAVAILABLE, DATABASE_ERROR) as error:
         _log.warning("a job could not be announced: %s", type(error).__name__)

@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Engine
@@ -209,13 +210,14 @@ def give_signs(
     listener: Listener, services: Services, engine: Engine, settings: Hl7, stop: threading.Event
 ) -> None:
     """Give signs of life, and merge and tidy now and then, until `stop` is set; Deaf as `run`."""
+    process.give_signs(listener.accepts, partial(sign, services, engine, settings), stop)
 
-    def sign(rounds: int) -> None:
-        with database.sessions(engine)() as session:
-            scheduler_signs.give(session, scheduler_signs.HL7)
-            if rounds % _MERGE_EVERY == 0:
-                patients.merge_waiting(session, services.vault, services.clock())
-            if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
-                upkeep.forget_old(session, services.clock(), settings.keep_days)
 
-    process.give_signs(listener.accepts, sign, stop)
+def sign(services: Services, engine: Engine, settings: Hl7, rounds: int) -> None:
+    """Give one, after so many before."""
+    with database.sessions(engine)() as session:
+        scheduler_signs.give(session, scheduler_signs.HL7)
+        if rounds % _MERGE_EVERY == 0:
+            patients.merge_waiting(session, services.vault, services.clock())
+        if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
+            upkeep.forget_old(session, services.clock(), settings.keep_days)
