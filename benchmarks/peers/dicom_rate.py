@@ -168,6 +168,7 @@ def main() -> None:
             orthanc.orthanc(folder / "orthanc") as peer,
             listener(folder / "portal") as (port, pid),
         ):
+            show_memory(folder, port, pid, chosen.idle, chosen.busy)
             ratios = []
             for number in range(chosen.rounds):
                 sent = made(folder / "files", chosen.senders, chosen.files)
@@ -177,7 +178,6 @@ def main() -> None:
                 show(f"round {number + 1}", sent, theirs, ours)
                 shutil.rmtree(folder / "files")
             print(f"Pleura / Orthanc: median {statistics.median(ratios):.2f}")
-            show_memory(folder, port, pid, chosen.idle, chosen.busy)
 
 
 def show(what: str, sent: list[Path], theirs: float, ours: float) -> None:
@@ -204,7 +204,7 @@ def show_memory(folder: Path, port: int, pid: int, idle: int, busy: int) -> None
     of_idle, of_busy = (held - before) / idle, (peak.most - held) / busy
     print(f"memory: {before:.0f} MiB; with {idle} open {held:.0f}, {of_idle:.2f} each")
     print(f"with {busy} busy beside them at most {peak.most:.0f}, {of_busy:.0f} each")
-    print(f"after all {memory(pid):.0f}")
+    shutil.rmtree(folder / "files")
 
 
 if __name__ == "__main__":
