@@ -226,6 +226,7 @@ def _log(
     now: datetime,
 ) -> None:
     """What is allowed now, as codes: an auditor sees who let in whom, and from where."""
+    session.flush()  # what `store` has removed is gone
     detail: Detail = {
         "team": row.team_id.hex,
         "networks": list(row.networks),

@@ -1,5 +1,7 @@
 """What DICOM nodes have of their own: AE titles, where they are called, and what they may do."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +10,9 @@ from sqlalchemy import select
 from portal.access import Permission
 from portal.dicom_network import nodes
 from portal.errors import Invalid
-from portal.models import DicomNode
+from portal.models import AuditEvent, DicomNode
 from tests.support.clinic import Clinic
+from tests.support.core import NOW
 from tests.support.dicom.listening import add_node
 
 
@@ -44,6 +47,22 @@ def test_what_can_not_be_is_refused_with_its_reason(
     assert refused.value.code == code
     with clinic.session as session:
         assert session.scalars(select(DicomNode)).all() == []
+
+
+def test_the_log_has_what_a_node_gets_from_then_on(clinic: Clinic) -> None:
+    place = {"receives": True, "host": "pacs.example.org", "port": "104"}
+    node = add_node(clinic, objects=("sr",), moments=("signature",), **place)
+    with clinic.session as session:
+        before = nodes.described(session, node)
+        nodes.change(session, clinic.admin, node.id, replace(before, objects=("sr", "seg")), NOW)
+        nodes.change(session, clinic.admin, node.id, replace(before, objects=(), moments=()), NOW)
+        rows = session.scalars(
+            select(AuditEvent.detail)
+            .where(AuditEvent.subject_id == node.id)
+            .order_by(AuditEvent.seq)
+        ).all()
+    found = [(json.loads(one)["objects"], json.loads(one)["moments"]) for one in rows]
+    assert found == [(["sr"], ["signature"]), (["sr", "seg"], ["signature"]), ([], [])]
 
 
 @pytest.mark.parametrize(
