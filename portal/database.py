@@ -292,6 +292,16 @@ def read_one_moment(session: Session) -> None:
         session.connection(execution_options=_of_one_moment(bind))
 
 
+def begin_reading(session: Session) -> None:
+    """Begin a transaction that only reads, unless one is open: on SQLite it takes no lock, so that
+    it waits for nobody and nobody for it. What is decided by it is decided again where it is
+    written, as on PostgreSQL, where others write between any two queries.
+    """
+    bind = session.get_bind()
+    if isinstance(bind, Engine) and bind.dialect.name == "sqlite" and not session.in_transaction():
+        session.connection(execution_options={"pleura_snapshot": True})
+
+
 def _of_one_moment(engine: Engine) -> dict[str, Any]:
     if engine.dialect.name == "sqlite":  # in WAL mode a reader keeps what it saw first
         return {"pleura_snapshot": True}

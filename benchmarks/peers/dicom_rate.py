@@ -1,11 +1,12 @@
 """How fast pictures come in by DICOM, beside Orthanc, and what an association takes of memory.
 
-    python -m benchmarks.peers.dicom_rate --files 20 --senders 10
+    python -m benchmarks.peers.dicom_rate --files 3 --rounds 5
 
-Ten storescu (DCMTK) at a time send the same files, with UIDs of their own, first to one, then to
-the other. Here with everything that a portal does before it answers: header read in a confined
-process, sealed, synced, rows, audit row and job committed (SQLite). Orthanc stores plain files and
-an index, and does not sync.
+Ten storescu (DCMTK) at a time send the same files, with UIDs of their own, to one and to the other
+in turn, other files in each round. Here with everything that a portal does before it answers:
+header read in a confined process, sealed, synced, rows, audit row and job committed (SQLite).
+Orthanc stores plain files and an index, and does not sync. The ratio is that of each round, whose
+two halves have met the same machine.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import argparse
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,50 +105,106 @@ def send(folders: list[Path], port: int, called: str) -> float:
     return time.monotonic() - began
 
 
+class Peak:
+    """The most MiB that a process holds for itself while a block runs."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.most = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look ten times a second until the end of the block."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(0.1):
+                self.most = max(self.most, memory(self._pid))
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
 def memory(pid: int) -> float:
     """MiB that a process holds for itself."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return sum(int(n) for n in re.findall(r"^Private_\w+: +(\d+) kB", text, re.M)) / 1024
 
 
-def idle_associations(port: int, pid: int, count: int) -> tuple[float, float]:
-    """MiB before, and with so many associations open that do nothing."""
-    before = memory(pid)
+@contextmanager
+def idle_associations(port: int, count: int) -> Iterator[None]:
+    """So many associations that do nothing, open until the end of the block."""
     opened = []
     for _ in range(count):
         entity = ApplicationEntity(TITLE)
         entity.add_requested_context(classes.VERIFICATION)
+        entity.network_timeout = None
         opened.append(entity.associate("127.0.0.1", port, ae_title=OURS))
     assert all(one.is_established for one in opened)
-    time.sleep(1)
-    held = memory(pid)
-    for one in opened:
-        one.release()
-    return before, held
+    try:
+        yield
+    finally:
+        for one in opened:
+            one.release()
 
 
 def main() -> None:
     """Send and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--files", type=int, default=20, help="of each sender")
+    parser.add_argument("--files", type=int, default=3, help="of each sender in a round")
     parser.add_argument("--senders", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--idle", type=int, default=100, help="associations that do nothing")
+    parser.add_argument("--busy", type=int, default=20, help="senders beside these, for memory")
     chosen = parser.parse_args()
-    count = chosen.files * chosen.senders
     with tempfile.TemporaryDirectory(prefix="dicom-rate-") as name:
         folder = Path(name)
-        folders = made(folder / "files", chosen.senders, chosen.files)
-        megabytes = sum(path.stat().st_size for one in folders for path in one.iterdir()) / 1e6
-        with orthanc.orthanc(folder / "orthanc") as peer:
-            theirs = send(folders, peer.dicom_port, orthanc.AE_TITLE)
-        with listener(folder / "portal") as (port, pid):
-            before, held = idle_associations(port, pid, chosen.idle)
-            ours = send(folders, port, OURS)
-            after = memory(pid)
-    for who, seconds in (("Orthanc", theirs), ("Pleura", ours)):
-        print(f"{who}: {count / seconds:.1f} files/s, {megabytes / seconds:.0f} MB/s")
-    print(f"Pleura / Orthanc: {theirs / ours:.2f}")
-    print(f"memory: {before:.0f} MiB, with {chosen.idle} open {held:.0f}, after all {after:.0f}")
+        with (
+            orthanc.orthanc(folder / "orthanc") as peer,
+            listener(folder / "portal") as (port, pid),
+        ):
+            show_memory(folder, port, pid, chosen.idle, chosen.busy)
+            ratios = []
+            for number in range(chosen.rounds):
+                sent = made(folder / "files", chosen.senders, chosen.files)
+                theirs = send(sent, peer.dicom_port, orthanc.AE_TITLE)
+                ours = send(sent, port, OURS)
+                ratios.append(theirs / ours)
+                show(f"round {number + 1}", sent, theirs, ours)
+                shutil.rmtree(folder / "files")
+            print(f"Pleura / Orthanc: median {statistics.median(ratios):.2f}")
+
+
+def show(what: str, sent: list[Path], theirs: float, ours: float) -> None:
+    """Print the rates of a round."""
+    sizes = [path.stat().st_size for one in sent for path in one.iterdir()]
+    megabytes = sum(sizes) / 1e6
+    print(
+        f"{what}: Orthanc {len(sizes) / theirs:.1f} files/s, {megabytes / theirs:.0f} MB/s; "
+        f"Pleura {len(sizes) / ours:.1f} files/s, {megabytes / ours:.0f} MB/s; "
+        f"{theirs / ours:.2f}",
+        flush=True,
+    )
+
+
+def show_memory(folder: Path, port: int, pid: int, idle: int, busy: int) -> None:
+    """Print what the listener holds with idle associations, and with busy ones beside them."""
+    sent = made(folder / "files", busy, 2)
+    before, peak = memory(pid), Peak(pid)
+    with idle_associations(port, idle):
+        time.sleep(1)
+        held = memory(pid)
+        with peak.watched():
+            send(sent, port, OURS)
+    of_idle, of_busy = (held - before) / idle, (peak.most - held) / busy
+    print(f"memory: {before:.0f} MiB; with {idle} open {held:.0f}, {of_idle:.2f} each")
+    print(f"with {busy} busy beside them at most {peak.most:.0f}, {of_busy:.0f} each")
+    shutil.rmtree(folder / "files")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.dicom_network import nodes
 from portal.dicom_network.retrieving import sources
 from portal.listeners import peers
@@ -45,17 +45,11 @@ class Caller:
     certificate: bytes | None = field(default=None, repr=False)
 
 
-def networks(session: Session) -> list[str]:
-    """Where nodes that are switched on call from."""
-    rows = session.scalars(select(DicomNode.networks).where(DicomNode.disabled_at.is_(None))).all()
-    session.commit()
-    return [network for row in rows for network in row]
-
-
 def judge(session: Session, caller: Caller, own_title: str) -> DicomNode | Reason:
     """The node that asks, or why it may not associate."""
     if caller.called != own_title:
         return "called_ae_title"
+    database.begin_reading(session)
     found = session.scalars(
         select(DicomNode).where(
             DicomNode.ae_title == (caller.calling if nodes.is_ae_title(caller.calling) else "")

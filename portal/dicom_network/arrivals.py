@@ -9,6 +9,7 @@ from uuid import UUID
 from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.dicom_network import classes, nodes, storing
 from portal.dicom_network.retrieving import asking
 from portal.dicom_network.storing import NO_RESOURCES, Answer, Asked, Given, Sender, refused
@@ -52,6 +53,7 @@ def take(
     """
     with sessions() as session:
         try:
+            database.begin_reading(session)
             node = session.get(DicomNode, node_id, populate_existing=True)
             session.commit()
             if node is None or node.disabled_at is not None:

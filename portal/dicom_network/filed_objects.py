@@ -60,6 +60,7 @@ def file(
 def is_filed(session: Session, actor: Actor, sop_key: str) -> bool:
     """Whether the team has an object of this UID."""
     same = (DicomObject.team_id == actor.team_id, DicomObject.sop_key == sop_key)
+    database.begin_reading(session)
     found = session.scalar(select(DicomObject.id).where(*same)) is not None
     session.commit()
     return found
@@ -127,6 +128,7 @@ def _file(
 def _picture(session: Session, vault: Vault, actor: Actor, header: ObjectHeader) -> Instance:
     """The picture with which the object is stored: the first one of its exam."""
     key = vault.lookup("study_uid", header.study_uid) if header.study_uid else None
+    database.begin_reading(session)
     study = submission.exam_of(session, actor, key)
     found = exams.pictures(session, [study.id])[study.id] if study is not None else []
     for picture in found:

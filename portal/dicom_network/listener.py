@@ -5,12 +5,11 @@ old refusals. Nothing of what is sent is logged.
 """
 
 import logging
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
-from types import FrameType
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
@@ -35,19 +34,16 @@ from portal.dicom_network.sending import peer, proofs
 from portal.formats.refusals import Refused
 from portal.governance import clock, scheduler_signs
 from portal.intake import check
-from portal.listeners import accepting, peers
+from portal.listeners import nodes as of_any_kind
+from portal.listeners import peers, process
 from portal.listeners.places import Known
 from portal.models import DicomNode
 from portal.services import Services
-from portal.settings.dicom import Dicom
+from portal.settings.network.dicom import Dicom
 
 _log = logging.getLogger(__name__)
 
-# A statement may not take longer: an association waits for it.
-STATEMENT_SECONDS: Final = 60
-_SIGN_SECONDS: Final = 10.0
 _TIDY_EVERY: Final = 360  # signs: an hour
-_GRACE_SECONDS: Final = 20.0
 _STORAGE_COMMITMENT: Final = 1  # the one Action Type ID
 _NO_SUCH_ACTION: Final = 0x0123
 _INVALID_ARGUMENT: Final = 0x0115
@@ -87,9 +83,13 @@ class Listener:
         """Where it listens."""
         return int(self.server.server_address[1])
 
+    def serve(self) -> None:
+        """Accept connections until `stop`; to be called in a thread."""
+        self.server.serve_forever(0.2)
+
     def _networks(self) -> list[str]:
         with self._sessions() as session:
-            return admission.networks(session)
+            return of_any_kind.networks(session, DicomNode)
 
     def _refuse(self, address: str, reason: Reason) -> None:
         """Note a connection that was closed before anything was asked for on it."""
@@ -229,7 +229,7 @@ class Listener:
     def stop(self) -> None:
         """Take no new association; wait for what is being stored."""
         self._calls.stop()
-        self.server.stop(_GRACE_SECONDS)
+        self.server.stop(process.GRACE_SECONDS)
 
 
 @contextmanager
@@ -238,25 +238,16 @@ def listening(services: Services, engine: Engine, settings: Dicom) -> Iterator[L
     silence()
     log_kinds_of_errors()
     listener = Listener(services, engine, settings)
-    thread = threading.Thread(target=listener.server.serve_forever, args=(0.2,), daemon=True)
-    listener.accepts = thread
-    thread.start()
-    try:
+    with process.accepting_in_thread(listener, listener.serve):
         yield listener
-    finally:
-        listener.stop()
-        thread.join(_GRACE_SECONDS)
 
 
 def run(services: Services, engine: Engine, settings: Dicom) -> None:
     """Listen until SIGTERM or SIGINT, with signs of life in between; Deaf where no connection can
     be accepted any more.
     """
-    logging.basicConfig(
-        level=services.settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
-    )
     stop = threading.Event()
-    _stop_on_signals(stop)
+    process.begin(services.settings.log_level, stop)
     with listening(services, engine, settings) as listener:
         _log.info("%s", first_line(settings, listener.port))
         give_signs(listener, services, engine, stop)
@@ -275,28 +266,12 @@ def give_signs(
     listener: Listener, services: Services, engine: Engine, stop: threading.Event
 ) -> None:
     """Give signs of life, and tidy now and then, until `stop` is set; Deaf as `run`."""
-    rounds = 0
-    while True:
-        accepting.require(listener.accepts)
-        _guarded(services, engine, rounds % _TIDY_EVERY == 0)
-        rounds += 1
-        if stop.wait(_SIGN_SECONDS):
-            break
+    process.give_signs(listener.accepts, partial(sign, services, engine), stop)
 
 
-def _guarded(services: Services, engine: Engine, is_time_to_tidy: bool) -> None:
-    try:
-        with database.sessions(engine)() as session:
-            scheduler_signs.give(session, scheduler_signs.DICOM)
-            if is_time_to_tidy and clock.is_right(session, services.clock()):
-                refusals.forget_old(session, services.clock())
-    except Exception as error:
-        _log.warning("a sign of life failed: %s", type(error).__name__)
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+def sign(services: Services, engine: Engine, rounds: int) -> None:
+    """Give one, after so many before."""
+    with database.sessions(engine)() as session:
+        scheduler_signs.give(session, scheduler_signs.DICOM)
+        if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
+            refusals.forget_old(session, services.clock())

@@ -18,7 +18,7 @@ from portal.dicom_network.admission import Reason
 from portal.dicom_network.association import BoundedSocket, Incoming, Judge, Served
 from portal.listeners import accepting
 from portal.listeners.places import Known, Places
-from portal.settings.dicom import Dicom
+from portal.settings.network.dicom import Dicom
 
 _log = logging.getLogger(__name__)
 

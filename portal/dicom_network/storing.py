@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
+from portal import database
 from portal.access import Actor
 from portal.dicom_network import classes, filed_objects, refusals
 from portal.errors import Conflict
@@ -23,8 +24,9 @@ from portal.governance import quarantine
 from portal.intake import check, submission
 from portal.intake.check import Limits, ObjectHeader
 from portal.intake.stated import Stated
+from portal.intake.submission import Submitted
 from portal.jobs import sweeper
-from portal.models import DicomNode, Instance
+from portal.models import DicomNode, Instance, JobKind
 from portal.quotas import QuotaReached
 from portal.services import DATABASE_ERROR, UNAVAILABLE, Services
 from portal.studies import header_columns
@@ -116,12 +118,12 @@ def store(
     now = services.clock()
     work = check.Work() if work is None else work
     try:
-        answer, job_id = _stored(services, session, sender, given, now, work)
+        answer, submitted = _stored(services, session, sender, given, now, work)
         if answer.code and answer.status != NO_RESOURCES:
             _note(services, session, sender, given, answer, now)
             _keep(services, session, sender, given, answer, now, work)
-        if job_id is not None:
-            _ring(services, session, job_id)
+        if submitted is not None and submitted.job_id is not None:
+            _ring(services, session, submitted, submitted.job_id)
         return answer
     except (*UNAVAILABLE, VaultError) as error:
         _log.warning("a data set could not be stored: %s", type(error).__name__)
@@ -171,8 +173,8 @@ def _stored(
     given: Given,
     now: datetime,
     work: check.Work,
-) -> tuple[Answer, UUID | None]:
-    """The answer, and the job that is to be announced."""
+) -> tuple[Answer, Submitted | None]:
+    """The answer, and what became of a picture, whose job is to be announced."""
     if given.refused is not None:
         return given.refused, None
     if _is_nearly_full(services, given.size):
@@ -206,7 +208,7 @@ def _submitted(
     given: Given,
     now: datetime,
     work: check.Work,
-) -> tuple[Answer, UUID | None]:
+) -> tuple[Answer, Submitted | None]:
     upload = check.check("", given.data, limits(services), work)
     found = ObjectHeader(
         sop_class=upload.header["sop_class"],
@@ -220,6 +222,7 @@ def _submitted(
         return refused(MISMATCH, "other_patient"), None
     if found.made_here:
         return _filed(services, session, sender, given, found, now), None
+    database.begin_reading(session)
     hours = team_settings.settings_of(session, sender.actor.team_id).old_exam_hours
     session.commit()
     old_after = timedelta(hours=hours or services.settings.old_exam_hours)
@@ -233,6 +236,7 @@ def _submitted(
         now,
         work=work,
         stated=Stated(is_import=given.asked is not None, old_after=old_after, ae_title=ae_title),
+        announced=services.broker.has_address,
     )
     # One that came under another's UID can't be fetched by it.
     is_fetched = not submitted.same_uid
@@ -241,7 +245,7 @@ def _submitted(
         is_fetched = known is not None and known.same_uid_as is None
         session.commit()
     series_uid = upload.keys.get("series_uid", "") if is_fetched else ""
-    return Answer(SUCCESS, series_uid=series_uid), submitted.job_id
+    return Answer(SUCCESS, series_uid=series_uid), submitted
 
 
 def _filed(
@@ -348,10 +352,13 @@ def _keep(
         _let_go(session)
 
 
-def _ring(services: Services, session: Session, job_id: UUID) -> None:
+def _ring(services: Services, session: Session, submitted: Submitted, job_id: UUID) -> None:
     """Announce the job. It is committed: where this fails, the sweep announces it."""
     try:
-        sweeper.notify(session, services.broker, job_id)
+        if submitted.duplicate:
+            sweeper.notify(session, services.broker, job_id)
+        else:
+            sweeper.announce(session, services.broker, JobKind.RENDER, job_id)
     except (*UNAVAILABLE, DATABASE_ERROR) as error:
         _log.warning("a job could not be announced: %s", type(error).__name__)
         _let_go(session)

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database
 from portal.hl7.messages import Header, NotTaken
 from portal.listeners import peers
 from portal.listeners.refusals import Refused
@@ -27,15 +27,9 @@ class Caller:
     certificate: bytes | None = field(default=None, repr=False)
 
 
-def networks(session: Session) -> list[str]:
-    """Where nodes that are switched on call from."""
-    rows = session.scalars(select(Hl7Node.networks).where(Hl7Node.disabled_at.is_(None))).all()
-    session.commit()
-    return [network for row in rows for network in row]
-
-
 def may_connect(session: Session, caller: Caller) -> bool:
     """Whether any node that is switched on calls from there and shows this certificate."""
+    database.begin_reading(session)
     nodes = session.scalars(select(Hl7Node).where(Hl7Node.disabled_at.is_(None))).all()
     session.commit()
     return any(_is_node(node, caller) for node in nodes)
@@ -45,6 +39,7 @@ def node_of(session: Session, caller: Caller, header: Header) -> Hl7Node:
     """The node that has sent a message; NotTaken `unknown_sender`, whatever does not fit, so that
     nobody learns which.
     """
+    database.begin_reading(session)
     found = session.scalars(
         select(Hl7Node)
         .where(Hl7Node.application == header.application, Hl7Node.facility == header.facility)

@@ -5,13 +5,12 @@ patient IDs whose exams have come, and removes what is old. Nothing of what is s
 """
 
 import logging
-import signal
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Engine
@@ -21,19 +20,16 @@ from portal.governance import clock, scheduler_signs
 from portal.hl7 import admission, patients, taking, upkeep
 from portal.hl7.admission import Caller
 from portal.hl7.framing import BrokenFrame, Frames, TooLarge, framed
-from portal.listeners import accepting, peers
+from portal.listeners import accepting, nodes, peers, process
 from portal.listeners.places import Known, Places
+from portal.models import Hl7Node
 from portal.services import Services
 from portal.settings.network.hl7 import Hl7
 
 _log = logging.getLogger(__name__)
 
-# A statement may not take longer: a sender waits for it.
-STATEMENT_SECONDS: Final = 60
-_SIGN_SECONDS: Final = 10.0
 _MERGE_EVERY: Final = 6  # signs: a minute
 _TIDY_EVERY: Final = 360  # an hour
-_GRACE_SECONDS: Final = 20.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 10.0
 _BACKLOG: Final = 64
@@ -87,7 +83,7 @@ class Listener:
 
     def _networks(self) -> list[str]:
         with self._sessions() as session:
-            return admission.networks(session)
+            return nodes.networks(session, Hl7Node)
 
     def _begin(self, connected: socket.socket, address: str) -> None:
         if not self._known.has(address):
@@ -175,7 +171,7 @@ class Listener:
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
-            thread.join(_GRACE_SECONDS)
+            thread.join(process.GRACE_SECONDS)
 
 
 def _send(connected: socket.socket, answer: bytes) -> None:
@@ -194,24 +190,16 @@ def _close(connected: socket.socket) -> None:
 def listening(services: Services, engine: Engine, settings: Hl7) -> Iterator[Listener]:
     """A listener that takes connections until the end of the block."""
     listener = Listener(services, engine, settings)
-    thread = listener.accepts = threading.Thread(target=listener.serve, daemon=True)
-    thread.start()
-    try:
+    with process.accepting_in_thread(listener, listener.serve):
         yield listener
-    finally:
-        listener.stop()
-        thread.join(_GRACE_SECONDS)
 
 
 def run(services: Services, engine: Engine, settings: Hl7) -> None:
     """Listen until SIGTERM or SIGINT, with signs of life in between; Deaf where no connection can
     be accepted any more.
     """
-    logging.basicConfig(
-        level=services.settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
-    )
     stop = threading.Event()
-    _stop_on_signals(stop)
+    process.begin(services.settings.log_level, stop)
     with listening(services, engine, settings) as listener:
         _log.info("%s listens for HL7 at port %d", settings.application, listener.port)
         give_signs(listener, services, engine, settings, stop)
@@ -222,30 +210,14 @@ def give_signs(
     listener: Listener, services: Services, engine: Engine, settings: Hl7, stop: threading.Event
 ) -> None:
     """Give signs of life, and merge and tidy now and then, until `stop` is set; Deaf as `run`."""
-    rounds = 0
-    while True:
-        accepting.require(listener.accepts)
-        _guarded(services, engine, settings, rounds)
-        rounds += 1
-        if stop.wait(_SIGN_SECONDS):
-            break
+    process.give_signs(listener.accepts, partial(sign, services, engine, settings), stop)
 
 
-def _guarded(services: Services, engine: Engine, settings: Hl7, rounds: int) -> None:
-    try:
-        with database.sessions(engine)() as session:
-            scheduler_signs.give(session, scheduler_signs.HL7)
-            if rounds % _MERGE_EVERY == 0:
-                patients.merge_waiting(session, services.vault, services.clock())
-            if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
-                upkeep.forget_old(session, services.clock(), settings.keep_days)
-    except Exception as error:
-        _log.warning("a sign of life failed: %s", type(error).__name__)
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+def sign(services: Services, engine: Engine, settings: Hl7, rounds: int) -> None:
+    """Give one, after so many before."""
+    with database.sessions(engine)() as session:
+        scheduler_signs.give(session, scheduler_signs.HL7)
+        if rounds % _MERGE_EVERY == 0:
+            patients.merge_waiting(session, services.vault, services.clock())
+        if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):
+            upkeep.forget_old(session, services.clock(), settings.keep_days)

@@ -1,9 +1,8 @@
 """Whether a picture is here already, decided by its content, and the answer where it is.
 
-The look locks no exam, and no transaction is open while a file is read or compared (on SQLite any
-query locks out all who write). What it found is decided again under the exam's lock, and by the
-unique indexes of the table. A known picture whose stored file is lost gets it back from the
-same file.
+The look locks nothing, and no transaction is open while a file is read or compared. What it found
+is decided again under the exam's lock, and by the unique indexes of the table. A known picture
+whose stored file is lost gets it back from the same file.
 """
 
 import time
@@ -163,6 +162,7 @@ def _put_back(session: Session, vault: Vault, instance: Instance, data: bytes) -
 
 
 def _of_team(session: Session, actor: Actor, **same: str | None) -> Instance | None:
+    database.begin_reading(session)
     return session.scalars(select(Instance).filter_by(team_id=actor.team_id, **same)).first()
 
 

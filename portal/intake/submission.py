@@ -107,8 +107,11 @@ def submit_checked(
     work: check.Work | None = None,
     stated: Stated = NOTHING_STATED,
     by_rules: bool = True,
+    announced: bool = False,
 ) -> Submitted:
-    """The same for a file whose header `check.check` has read: `upload` is that of `data`."""
+    """The same for a file whose header `check.check` has read: `upload` is that of `data`.
+    `announced`: its new job is marked as announced, see `claims.enqueue`.
+    """
     actor.require(Permission.STUDY_SUBMIT)
     work = check.Work() if work is None else work
     upload = stated.added_to(upload)
@@ -116,6 +119,7 @@ def submit_checked(
         facts=arrival.facts_of(upload, stated, now),
         is_old=stated.is_old(upload.header.get("acquired"), now),
         by_rules=by_rules,
+        announced=announced,
     )
     try:
         taken = _taken(session, vault, actor, upload, data, now, work, how)
@@ -141,11 +145,14 @@ def _remarks(upload: check.Upload, stated: Stated) -> tuple[Remark, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """How a picture arrives: what rules ask for, whether they hold, whether it is an old exam."""
+    """How a picture arrives: what rules ask for, whether they hold, whether it is an old exam, and
+    whether its job is announced by the caller for sure.
+    """
 
     facts: Facts
     is_old: bool
     by_rules: bool
+    announced: bool
 
 
 def _taken(
@@ -179,6 +186,7 @@ def _take(
     is_old = how.is_old
     found = known_pictures.look_up(session, vault, actor, upload, data, work)
     if found.known is not None:
+        session.commit()  # what only reads ends here
         return _duplicate(known_pictures.decide(session, vault, actor, found, data, now))
     keys, namesake = found.keys, found.namesake
     met = arrival.meet(session, actor.team_id, how.facts, by_rules=how.by_rules)
@@ -227,7 +235,14 @@ def _take(
             session.add(row)
             session.flush()
         priority = OLD_PRIORITY if study.is_old else 0
-        job = enqueue(session, JobKind.RENDER, now, instance=instance, priority=priority)
+        job = enqueue(
+            session,
+            JobKind.RENDER,
+            now,
+            instance=instance,
+            priority=priority,
+            announced=how.announced,
+        )
         if exam is not None:  # a new one stands where its columns begin
             worklist_order.place(session, study.id)
         detail = {"picture": instance.id.hex} if exam else {}

@@ -49,6 +49,11 @@ class Broker:
                 },
             )
 
+    @property
+    def has_address(self) -> bool:
+        """Whether there is a Redis to announce anything over."""
+        return self._celery is not None
+
     def notify(self, kind: JobKind, job_id: UUID) -> bool:
         """Send one message; False when Redis did not accept it."""
         if self._celery is None or kind not in TASKS:

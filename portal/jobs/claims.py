@@ -145,11 +145,12 @@ def enqueue(
     study_id: UUID | None = None,
     target: str | None = None,
     priority: int = 0,
+    announced: bool = False,
 ) -> Job:
     """Add a job about a picture, a whole study, or neither, in the caller's transaction.
 
     Asked for again, it is the existing job: one of a kind for the same subject and target, whatever
-    its state.
+    its state. `announced`: the caller calls `sweeper.announce` after the commit.
     """
     if instance is not None:
         study_id = instance.study_id
@@ -172,6 +173,7 @@ def enqueue(
             priority=priority,
             created=now,
             queued_at=DatabaseTime(),
+            rung_at=DatabaseTime() if announced else None,
         )
         .on_conflict_do_nothing(index_elements=[Job.idempotency_key])
         .returning(Job)

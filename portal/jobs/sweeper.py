@@ -72,6 +72,20 @@ def notify(session: Session, broker: Broker, job_id: UUID) -> bool:
     return False
 
 
+def announce(session: Session, broker: Broker, kind: JobKind, job_id: UUID) -> bool:
+    """The same for a job that was marked when it was added, where there is a Redis
+    (`claims.enqueue`): it takes one transaction less.
+    """
+    if broker.notify(kind, job_id):
+        return True
+    if not broker.has_address:
+        return False
+    queued = (Job.id == job_id, Job.state == JobState.QUEUED)
+    _execute(session, update(Job).where(*queued).values(rung_at=None))
+    session.commit()
+    return False
+
+
 def sweep(session: Session, broker: Broker, now: datetime) -> SweepResult:
     """Requeue expired attempts, end jobs that were lost too often, announce those that wait.
 

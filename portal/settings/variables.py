@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from portal.settings import allowed_hosts, secret_files
 from portal.settings.bucket import Bucket
 from portal.settings.declaration import MODEL, Names, OptionalPath, WholeNumber, YesOrNo, variable
-from portal.settings.dicom import Dicom
+from portal.settings.network.dicom import Dicom
 from portal.settings.network.hl7 import Hl7
 from portal.settings.notifications import Smtp, Webhook
 from portal.settings.single_sign_on import SingleSignOn

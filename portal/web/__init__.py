@@ -47,7 +47,7 @@ _PAGES = (
     "admin.rota",
     "admin.rules.pages",
     "admin.notifications",
-    "admin.dicom_nodes",
+    "admin.network.dicom_nodes",
     "admin.incoming.quarantine",
     "admin.incoming.exam_links",
     "admin.network.hl7_nodes",

@@ -5,10 +5,8 @@ It opens vault and database as the portal does. Nothing of what is sent is logge
 """
 
 import logging
-import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Final
 from uuid import UUID
 
@@ -25,6 +23,7 @@ from portal.dicom_network.sending.transmission import (
     Attempt,
 )
 from portal.governance import scheduler_signs
+from portal.listeners import process
 from portal.models import SendState
 from portal.services import UNAVAILABLE, Services
 from portal.vault import NotReadable, VaultError
@@ -175,21 +174,10 @@ class Sender:
 
 def run(services: Services, engine: Engine, composes: Composes) -> None:
     """Send until SIGTERM or SIGINT."""
-    logging.basicConfig(
-        level=services.settings.log_level, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    sender = Sender(services, engine, composes)
+    process.begin(services.settings.log_level, sender.stopping)
     silence()
     log_kinds_of_errors()
-    sender = Sender(services, engine, composes)
-    _stop_on_signals(sender.stopping)
     _log.info("sending to DICOM nodes")
     sender.run()
     _log.info("stopping")
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)

@@ -1,12 +1,12 @@
 """The settings of the HL7 listener: where it listens, as whom, and how much it takes."""
 
 import ipaddress
-from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
-from portal.settings.declaration import MODEL, OptionalPath, WholeNumber, YesOrNo, variable
+from portal.settings.declaration import OptionalPath, WholeNumber, YesOrNo, variable
+from portal.settings.network import listener
 
 _LONGEST_NAME: Final = 180
 # What stands between the parts of a message can't stand in a name.
@@ -20,41 +20,19 @@ def _name(text: str) -> str:
     return text
 
 
-class Hl7(BaseModel):
+class Hl7(listener.Listener):
     """The listener; None where no port is set."""
 
-    model_config: ClassVar[ConfigDict] = MODEL
-
-    port: WholeNumber = variable(
-        "PLEURA_HL7_PORT",
-        ...,
-        "The port of `python -m portal hl7-listener`, such as 2575; 0: a free one.",
-        ge=0,
-        le=65535,
-    )
-    host: str = variable(
-        "PLEURA_HL7_HOST", "127.0.0.1", "The address it listens at; 0.0.0.0: every one."
-    )
+    port: WholeNumber = listener.port("PLEURA_HL7_PORT", "hl7-listener", 2575)
+    host: str = listener.host("PLEURA_HL7_HOST")
+    certificate_file: OptionalPath = listener.certificate_file("PLEURA_HL7_CERTIFICATE_FILE")
+    key_file: OptionalPath = listener.key_file("PLEURA_HL7_KEY_FILE")
+    ca_file: OptionalPath = listener.ca_file("PLEURA_HL7_CA_FILE")
     application: Annotated[str, AfterValidator(_name)] = variable(
         "PLEURA_HL7_APPLICATION", "PLEURA", "Its name in its answers (MSH-3)."
     )
     facility: Annotated[str, AfterValidator(_name)] = variable(
         "PLEURA_HL7_FACILITY", "PLEURA", "Its facility in its answers (MSH-4)."
-    )
-    certificate_file: OptionalPath = variable(
-        "PLEURA_HL7_CERTIFICATE_FILE",
-        None,
-        "Its TLS certificate (PEM), with those between it and the authority. With it the port "
-        "speaks TLS alone.",
-    )
-    key_file: OptionalPath = variable(
-        "PLEURA_HL7_KEY_FILE", None, "The private key (PEM) of this certificate."
-    )
-    ca_file: OptionalPath = variable(
-        "PLEURA_HL7_CA_FILE",
-        None,
-        "The certificates (PEM) of the authorities that have signed those of the senders, or these "
-        "themselves. Every sender must show one; which one is stated of each sender.",
     )
     plain: YesOrNo = variable(
         "PLEURA_HL7_PLAIN",
@@ -100,31 +78,19 @@ class Hl7(BaseModel):
     )
 
     @property
-    def tls_files(self) -> tuple[Path, Path, Path] | None:
-        """Certificate, key and authorities; None where it speaks without TLS."""
-        if self.certificate_file is None or self.key_file is None or self.ca_file is None:
-            return None
-        return self.certificate_file, self.key_file, self.ca_file
-
-    @property
     def max_message_bytes(self) -> int:
         """Largest message in bytes."""
         return self.max_message_kb * 1024
 
     def problem(self) -> str | None:
         """A sentence for what does not go together."""
-        files = (self.certificate_file, self.key_file, self.ca_file)
-        if any(files) and not all(files):
-            return (
-                "PLEURA_HL7_CERTIFICATE_FILE, PLEURA_HL7_KEY_FILE and PLEURA_HL7_CA_FILE must be "
-                "given together."
-            )
-        if not any(files) and not self.plain and not _is_loopback(self.host):
+        found = super().problem()
+        if found is None and not self.tls_files and not self.plain and not _is_loopback(self.host):
             return (
                 "PLEURA_HL7_HOST is no loopback address: give the TLS files "
                 "(PLEURA_HL7_CERTIFICATE_FILE, …), or set PLEURA_HL7_PLAIN=yes."
             )
-        return None
+        return found
 
 
 def _is_loopback(host: str) -> bool:

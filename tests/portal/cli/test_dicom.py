@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from portal.standalone.options import add_arguments, options_of
 from tests.portal.cli.test_commands import environment, folder, run
 from tests.support.dicom.listening import as_path
@@ -55,34 +53,6 @@ def test_how_a_node_is_queried_is_given_by_command(folder: Path) -> None:
     assert (again.returncode, again.stderr) == (1, "There is no retrieval of this id.\n")
     assert run(folder, "dicom", "change-node", "ARCHIVE", "--queried", "no").returncode == 0
     assert "queried" not in run(folder, "dicom", "nodes").stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("add-node", "X", "--team", "Nobody's", "--from", "10.0.0.1"), "no team of this name"),
-        (("switch-off-node", "UNKNOWN"), "no node of this AE title"),
-        (("alive",), "No DICOM listener has given a sign"),
-    ],
-)
-def test_what_can_not_be_done_has_a_reason(
-    folder: Path, arguments: tuple[str, ...], message: str
-) -> None:
-    done = run(folder, "dicom", *arguments)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_the_listener_needs_a_port_and_readable_certificates(folder: Path, tmp_path: Path) -> None:
-    assert "PLEURA_DICOM_PORT" in run(folder, "dicom-listener").stderr
-    one = run(folder, "dicom-listener", PLEURA_DICOM_PORT="0", PLEURA_DICOM_KEY_FILE="/key.pem")
-    assert "must be given together" in one.stderr
-    path = as_path(tmp_path, b"no certificate")
-    files = {f"PLEURA_DICOM_{n}_FILE": str(path) for n in ("CERTIFICATE", "KEY", "CA")}
-    unreadable = run(folder, "dicom-listener", PLEURA_DICOM_PORT="0", **files)
-    assert "can't be read" in unreadable.stderr
-    assert "Traceback" not in unreadable.stderr
 
 
 def test_the_listener_listens_gives_a_sign_and_stops(folder: Path, tmp_path: Path) -> None:

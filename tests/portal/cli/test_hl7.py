@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.portal.cli.test_commands import environment, folder, run
 from tests.support.hl7 import messages as made
 from tests.support.hl7.listening import CANARY, Peer
@@ -37,33 +35,6 @@ def test_a_node_is_added_listed_changed_and_switched_off(folder: Path) -> None:
     listed = run(folder, "hl7", "nodes").stdout
     assert all(text in listed for text in ("off", "OBR-3", "RIS 2"))
     assert run(folder, "hl7", "switch-on-node", *NODE).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("add-node", *NODE, "--team", "Nobody's", "--from", "10.0.0.1"), "no team of this name"),
-        (("switch-off-node", "NOBODY", ""), "no node of this application"),
-        (("alive",), "No HL7 listener has given a sign"),
-    ],
-)
-def test_what_can_not_be_done_has_a_reason(
-    folder: Path, arguments: tuple[str, ...], message: str
-) -> None:
-    done = run(folder, "hl7", *arguments)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_the_listener_needs_a_port_and_readable_certificates(folder: Path, tmp_path: Path) -> None:
-    assert "PLEURA_HL7_PORT" in run(folder, "hl7-listener").stderr
-    path = tmp_path / "none.pem"
-    path.write_bytes(b"no certificate")
-    files = {f"PLEURA_HL7_{n}_FILE": str(path) for n in ("CERTIFICATE", "KEY", "CA")}
-    unreadable = run(folder, "hl7-listener", PLEURA_HL7_PORT="0", **files)
-    assert "can't be read" in unreadable.stderr
-    assert "Traceback" not in unreadable.stderr
 
 
 def test_the_listener_listens_gives_a_sign_and_stops(folder: Path) -> None:

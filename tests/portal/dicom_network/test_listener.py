@@ -538,7 +538,7 @@ def test_a_clock_years_ahead_removes_no_refusal(clinic: Clinic) -> None:
         with clinic.session as session:
             if is_confirmed:
                 clock.confirm(session, clinic.admin, after(days=4000))
-        listener._guarded(services, clinic.core.engine, True)
+        listener.sign(services, clinic.core.engine, 0)
         with clinic.session as session:
             assert session.scalar(select(func.count()).select_from(DicomRefusal)) == left
             assert scheduler_signs.dicom_works(session)

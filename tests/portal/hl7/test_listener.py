@@ -263,7 +263,7 @@ def test_it_gives_a_sign_merges_what_waits_and_removes_what_is_old(clinic: Clini
     clinic.submit()
     sent(clinic, made.merged())
     clinic.submit(PatientID="P-0002")
-    listener._guarded(services, clinic.core.engine, settings.hl7, 0)
+    listener.sign(services, clinic.core.engine, settings.hl7, 0)
     with clinic.session as session:
         assert scheduler_signs.hl7_works(session)
         assert not scheduler_signs.hl7_is_silent(session)
@@ -280,12 +280,12 @@ def test_a_clock_years_ahead_removes_nothing(clinic: Clinic) -> None:
     assert all(before)
     settings = settings_of(clinic)
     services = Services.open(settings, lambda: after(days=4000))
-    listener._guarded(services, clinic.core.engine, settings.hl7, 0)
+    listener.sign(services, clinic.core.engine, settings.hl7, 0)
     assert [count(clinic, table) for table in tables] == before
     with clinic.session as session:
         assert scheduler_signs.hl7_works(session)
         clock.confirm(session, clinic.admin, after(days=4000))
-    listener._guarded(services, clinic.core.engine, settings.hl7, 0)
+    listener.sign(services, clinic.core.engine, settings.hl7, 0)
     assert [count(clinic, table) for table in tables] == [0, 0, 0, 0]
     services.broker.close()
 

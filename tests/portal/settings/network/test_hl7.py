@@ -10,10 +10,6 @@ from tests.support.core import make_settings
 FILES = {f"PLEURA_HL7_{name}_FILE": "/x.pem" for name in ("CERTIFICATE", "KEY", "CA")}
 
 
-def test_without_a_port_there_is_no_listener(tmp_path: Path) -> None:
-    assert make_settings(tmp_path).hl7 is None
-
-
 @pytest.mark.parametrize(
     "environ",
     [
@@ -38,7 +34,6 @@ def test_it_listens_by_tls_at_a_loopback_or_where_plain_was_chosen(
     [
         ({"PLEURA_HL7_HOST": "0.0.0.0"}, "PLEURA_HL7_PLAIN=yes"),
         ({"PLEURA_HL7_HOST": "10.0.0.1"}, "no loopback"),
-        ({"PLEURA_HL7_KEY_FILE": "/x.pem"}, "must be given together"),
         ({"PLEURA_HL7_APPLICATION": "A|B"}, "PLEURA_HL7_APPLICATION must be"),
         ({"PLEURA_HL7_FACILITY": "Ü"}, "PLEURA_HL7_FACILITY must be"),
         ({"PLEURA_HL7_MAX_MESSAGE_KB": "0"}, "PLEURA_HL7_MAX_MESSAGE_KB"),

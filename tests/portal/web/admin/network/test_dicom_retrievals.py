@@ -11,7 +11,7 @@ from portal.dicom_network import nodes
 from portal.dicom_network.retrieving import ledger
 from portal.governance import scheduler_signs
 from portal.models import DicomNode, DicomRetrieval, RetrievalState, db
-from tests.portal.web.admin.test_dicom_nodes import PAGE, form
+from tests.portal.web.admin.network.test_dicom_nodes import PAGE, form
 from tests.support.core import NOW
 from tests.support.people import Person
 from tests.support.pictures import dicom

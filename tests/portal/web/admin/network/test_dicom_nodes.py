@@ -1,4 +1,4 @@
-"""The page of DICOM nodes: list, add, change, switch off, echo test, and what was refused."""
+"""The page of DICOM nodes: echo test, what a node gets, what was sent and what was refused."""
 
 import re
 from uuid import UUID
@@ -18,45 +18,26 @@ from portal.models import (
     SendMoment,
     SendState,
     SentState,
-    Team,
     db,
 )
 from portal.studies import sealed_fields
+from tests.portal.web.admin.network.test_node_views import DICOM, added
+from tests.portal.web.admin.network.test_node_views import form as form_of
 from tests.support.clinic import open_clinic
-from tests.support.core import NOW, Clock
+from tests.support.core import NOW
 from tests.support.portal_app import core_of, post
 
 PAGE = "/admin/dicom"
 
 
 def form(app: Flask, **changes: str) -> dict[str, str]:
-    with app.app_context():
-        team = db.session().query(Team).first()
-        assert team is not None
-        given = {
-            "name": "Room 1",
-            "ae_title": "MODALITY",
-            "team": str(team.id),
-            "sends": "yes",
-            "receives": "no",
-            "networks": "10.1.2.3",
-        }
-    return given | changes
+    return form_of(app, DICOM, **changes)
 
 
 @pytest.fixture
 def node_id(app: Flask, admin_client: FlaskClient) -> UUID:
     """A node that was added on the page."""
-    assert post(admin_client, PAGE, form(app)).status_code == 303
-    with app.app_context():
-        return db.session().query(DicomNode).one().id
-
-
-def test_a_node_is_added_and_listed(admin_client: FlaskClient, node_id: UUID) -> None:
-    page = admin_client.get(PAGE).text
-    assert all(text in page for text in ("MODALITY", "Room 1", "10.1.2.3/32"))
-    assert "no DICOM listener has reported" in page
-    assert "MODALITY" not in admin_client.get("/admin/people").text
+    return added(app, admin_client, DICOM)
 
 
 @pytest.mark.parametrize(
@@ -86,41 +67,6 @@ def test_each_button_of_a_node_names_it(
     assert "Echo: MODALITY" not in page
 
 
-@pytest.mark.parametrize(
-    ("changes", "status", "text"),
-    [
-        ({"ae_title": "TOO_LONG_A_TITLE_BY_FAR"}, 422, "An AE title has 1 to 16 characters"),
-        ({"networks": ""}, 422, "State the addresses"),
-        ({"team": "nobody"}, 422, "Choose one of the teams."),
-        ({}, 409, "Another node has this AE title."),
-    ],
-)
-def test_what_can_not_be_is_refused_where_it_was_typed(
-    app: Flask,
-    admin_client: FlaskClient,
-    node_id: UUID,
-    changes: dict[str, str],
-    status: int,
-    text: str,
-) -> None:
-    answer = post(admin_client, PAGE, form(app, name="Room 9", **changes))
-    assert (answer.status_code, text in answer.text) == (status, True)
-    assert 'value="Room 9"' in answer.text
-
-
-def test_a_node_is_changed_switched_off_and_on(
-    app: Flask, admin_client: FlaskClient, node_id: UUID
-) -> None:
-    assert "Change MODALITY" in admin_client.get(f"{PAGE}?change={node_id}").text
-    changed = post(admin_client, f"{PAGE}/{node_id}", form(app, ae_title="CT_2"))
-    assert changed.status_code == 303
-    for path, is_off in (("off", True), ("on", False)):
-        assert post(admin_client, f"{PAGE}/{node_id}/{path}", {}).status_code == 303
-        with app.app_context():
-            row = db.session().get_one(DicomNode, node_id)
-            assert (row.ae_title, row.disabled_at is not None) == ("CT_2", is_off)
-
-
 def test_the_echo_test_calls_nobody_who_is_not_on_the_list_of_hosts(
     app: Flask, admin_client: FlaskClient, node_id: UUID
 ) -> None:
@@ -130,16 +76,6 @@ def test_the_echo_test_calls_nobody_who_is_not_on_the_list_of_hosts(
     assert post(admin_client, f"{PAGE}/{node_id}", with_place).status_code == 303
     assert post(admin_client, f"{PAGE}/{node_id}/echo", {}).status_code == 303
     assert "not in PLEURA_OUTGOING_HOSTS" in admin_client.get(PAGE).text
-
-
-def test_nothing_is_changed_without_a_fresh_proof_of_identity(
-    app: Flask, admin_client: FlaskClient, node_id: UUID, clock: Clock
-) -> None:
-    clock.forward(minutes=14)
-    answer = post(admin_client, f"{PAGE}/{node_id}/off", {})
-    assert "/confirm" in answer.location
-    with app.app_context():
-        assert db.session().get_one(DicomNode, node_id).disabled_at is None
 
 
 def test_what_was_refused_is_listed_with_its_reason_alone(
