@@ -9,6 +9,7 @@ from pydicom.uid import UID
 
 from portal.dicom_network import association, classes, reports, server, storing
 from portal.dicom_network.outgoing import echo
+from portal.dicom_network.retrieving import archive
 from portal.dicom_network.sending import peer, sender, transmission
 from portal.settings.network.dicom import Dicom
 from tests.support.paths import ROOT
@@ -79,7 +80,7 @@ def test_every_uid_has_its_own_name(heading: str) -> None:
 def test_the_sender_offers_the_classes_of_the_statement() -> None:
     stated = {uid for _name, uid, *_more in rows("SOP classes of the sender and the echo test")}
     assert set(OF_SENDER) == set(ObjectKind)
-    services = {classes.COMMITMENT, classes.VERIFICATION, peer.FIND}
+    services = {classes.COMMITMENT, classes.VERIFICATION, peer.FIND, archive.MOVE, archive.GET}
     assert stated == {*OF_SENDER.values(), *services}
 
 
