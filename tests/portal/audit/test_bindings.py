@@ -71,7 +71,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "communications": {"informed_at": after(hours=1)},
     "review_annotations": {"sealed_annotations": b"other"},
     "screen_checks": {"lines": False},
-    "second_reads": {"stratum": Stratum.LIKELY},
+    "second_reads": {"stratum": Stratum.NO_RESULT},
     "arrival_rules": {"is_on": False},
     "arrival_rules_versions": {"rule_name": "other"},
 }
