@@ -1,9 +1,9 @@
 """Which records the access log binds: their digests stand in the rows of the log about them.
 
-Whoever writes a review, a signature, an outline, a report, a proof of a purge, a hold, a prediction
-or a model names it in the row of the log that goes with it: table, key, and a digest of all its
-columns as they are then. The row's MAC covers this. The newest such row about a record must fit it:
-a record that was added, changed or removed from outside does not.
+Whoever writes a review, a signature, an outline, a report, a proof of a purge, a hold, a rule for
+arrivals, a prediction or a model names it in the row of the log that goes with it: table, key, and
+a digest of all its columns as they are then. The row's MAC covers this. The newest such row about a
+record must fit it: a record that was added, changed or removed from outside does not.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ from portal import database
 from portal.languages import _
 from portal.models import (
     Addendum,
+    ArrivalRule,
+    ArrivalRulesVersion,
     Base,
     Cohort,
     Communication,
@@ -38,6 +40,7 @@ from portal.models import (
     Review,
     ReviewAnnotations,
     ReviewSeen,
+    ScreenCheck,
     SecondRead,
     Signature,
 )
@@ -62,6 +65,9 @@ TABLES: Final[tuple[Table, ...]] = tuple(
         ModelVersion,
         CriticalFinding,
         Communication,
+        ArrivalRulesVersion,
+        ArrivalRule,
+        ScreenCheck,
     )
 )
 DETAIL: Final = "bound"
@@ -76,6 +82,8 @@ _BY_KEY: Final = {
 
 # A row of a table, as a query or an instance gives it.
 Values = RowMapping | Mapping[str, Any]
+# A row's primary key.
+Key = tuple[UUID | int, ...]
 # By record: the row of the log that is about it, and the digest that stands there.
 Bound = dict[str, tuple[int, str]]
 
@@ -104,10 +112,10 @@ def entry(table: Table, row: Values) -> str:
 
 def record(table: Table, row: Values) -> str:
     """A row's table and key, as in `reviews/1f3a…`."""
-    return "/".join((table.name, *(value.hex for value in _key_of(table, row))))
+    return "/".join((table.name, *map(_part_of_name, _key_of(table, row))))
 
 
-def with_keys(table: Table, keys: Sequence[tuple[UUID, ...]]) -> Select[*tuple[Any, ...]]:
+def with_keys(table: Table, keys: Sequence[Key]) -> Select[*tuple[Any, ...]]:
     """The rows of a table with these primary keys, in their order."""
     key = table.primary_key.columns
     wanted = (
@@ -188,8 +196,12 @@ def _differs(name: str, seq: int) -> str:
     return _("%(record)s: not as row %(row)s of the log states", record=name, row=seq)
 
 
-def _key_of(table: Table, row: Values) -> tuple[UUID, ...]:
+def _key_of(table: Table, row: Values) -> Key:
     return tuple(row[column.name] for column in table.primary_key.columns)
+
+
+def _part_of_name(value: UUID | int) -> str:
+    return value.hex if isinstance(value, UUID) else str(value)
 
 
 def _digest(table: Table, row: Values) -> str:

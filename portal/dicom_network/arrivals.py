@@ -109,4 +109,6 @@ def _given(services: Services, sent: Sent, asked: DicomAskedObject | None) -> Gi
             sent.sop_class, sent.sop_instance, sent.transfer_syntax, sent.data_set
         )
     by_us = None if asked is None else Asked(asked.patient_key)
-    return Given(sent.sop_class, sent.sop_instance, data, len(sent.data_set), why, by_us)
+    # One that was dropped while it came had at least the size that is allowed.
+    size = services.settings.max_upload_bytes if sent.is_too_large else len(sent.data_set)
+    return Given(sent.sop_class, sent.sop_instance, data, size, why, by_us)

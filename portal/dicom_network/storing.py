@@ -151,7 +151,9 @@ def over_quota(services: Services, actor: Actor, size: int) -> Answer | None:
     try:
         services.quotas.upload(size, str(actor.user_id), actor.address, services.clock())
     except QuotaReached as reached:
-        return refused(NO_RESOURCES, "quota", max(1, round(reached.seconds)))
+        seconds = max(1, round(reached.seconds))
+        comment = f"Quota of an hour reached: again in {-(-seconds // 60)} min"
+        return Answer(NO_RESOURCES, comment, "quota", seconds)
     return None
 
 
@@ -175,14 +177,18 @@ def _stored(
     work: check.Work,
 ) -> tuple[Answer, Submitted | None]:
     """The answer, and what became of a picture, whose job is to be announced."""
-    if given.refused is not None:
-        return given.refused, None
-    if _is_nearly_full(services, given.size):
+    unread = given.refused
+    if unread is not None and unread.code == "not_now":  # for no reason of the sender's
+        return unread, None
+    if unread is None and _is_nearly_full(services, given.size):
         return refused(NO_RESOURCES, "disk_nearly_full", _FULL_SECONDS), None
+    # Before anything is noted or put into quarantine: what is refused counts like what is stored.
     if not sender.is_counted:
         over = over_quota(services, sender.actor, given.size)
         if over is not None:
             return over, None
+    if unread is not None:
+        return unread, None
     try:
         if given.sop_class in classes.OBJECTS:
             header = check.object_header(given.data, limits(services), work)

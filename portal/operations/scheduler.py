@@ -4,7 +4,8 @@ the boards and the drift checks that are due, every hour the studies whose reten
 and from time to time the log is anchored. A second thread links the log's rows each second, however
 long the rest takes; a third checks stored data every hour and the whole log every day; two more
 send notifications, one by each channel. Sweep and link leave a sign of life once they have done
-their work. It survives an outage of the database or Redis, and stops on SIGTERM or SIGINT.
+their work. What goes by this machine's clock waits while that is wrong, but for the anchors. It
+survives an outage of the database or Redis, and stops on SIGTERM or SIGINT.
 """
 
 import logging
@@ -174,9 +175,19 @@ def _send(
     channel: Channel,
     stop: threading.Event,
 ) -> None:
+    # By a clock that is ahead every attempt would be due at once, and none be left for later; a
+    # receiver that compares times would refuse it.
+    with sessions() as session:
+        if not _is_clock_right(session):
+            return
     sent = outbox.send_due(sessions, settings, channel, _now, may_go_on=lambda: not stop.is_set())
     if sent:
         _log.info("sent %d notifications by %s", sent, channel.value)
+
+
+def _is_clock_right(session: Session) -> bool:
+    """Not logged here: `_tidy` does each minute, and it stands on the administrator's pages."""
+    return clock.look(session, _now()).state == "ok"
 
 
 def _now() -> datetime:
@@ -241,7 +252,11 @@ def _tidy(engine: Engine, vault: Vault, running: timedelta) -> None:
     with database.sessions(engine)() as session:
         found = clock.judge(session, now, running)
         if found.state != "ok":  # by a wrong clock a file that is being written looks old
-            _log.error("the clock is %s: purges, clean-up and critical findings wait", found.state)
+            _log.error(
+                "the clock is %s: purges, clean-up, critical findings, notifications, boards and "
+                "drift checks wait",
+                found.state,
+            )
             return
         checked = integrity_state.last(session)
         if checked is not None and checked.rows_are_damaged:
@@ -265,9 +280,8 @@ def _finish_purges(engine: Engine, vault: Vault) -> None:
 def _escalate(engine: Engine) -> None:
     now = datetime.now(UTC)
     with database.sessions(engine)() as session:
-        # By a clock that is ahead everybody on each rota would be asked at once. It is logged each
-        # minute by `_tidy`, and stands on the administrator's pages.
-        if clock.look(session, now).state != "ok":
+        # By a clock that is ahead everybody on each rota would be asked at once.
+        if not _is_clock_right(session):
             return
         passed_on = escalation.run(session, now)
     if passed_on:
@@ -285,11 +299,17 @@ def _retain(settings: Settings, engine: Engine, vault: Vault) -> None:
 
 def _sum_up(engine: Engine) -> None:
     with database.sessions(engine)() as session:
+        # By a clock that is ahead there would be boards of months to come.
+        if not _is_clock_right(session):
+            return
         summaries.refresh(session, datetime.now(UTC))
 
 
 def _check_drift(engine: Engine) -> None:
     with database.sessions(engine)() as session:
+        # One a day: that of a day to come would be done by then.
+        if not _is_clock_right(session):
+            return
         asked = drift_checks.ask_due(session, datetime.now(UTC))
     if asked:
         _log.info("asked for %d drift checks", asked)

@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal import audit, database
 from portal.accounts import api_tokens
-from portal.models import Instance, Job, JobState, Prediction, Role, Study
+from portal.models import Instance, Job, JobKind, JobState, Prediction, Role, Study
 from portal.settings import Settings
 from portal.vault import Vault
 from tests.support.people import add_person
@@ -38,8 +38,14 @@ WORDS = {
     "segment": "segment",
     "scheduler": "sweep",
     "portal": "gunicorn",
+    "dicom": "dicom-listener",
+    "dicom-sender": "dicom-sender",
 }
-PARTS = (*WORDS, "postgres")
+PARTS = (*WORDS, "hl7", "postgres")
+
+
+# The jobs that lead to a result; others make what is sent of it.
+READING = (JobKind.RENDER, JobKind.SEGMENT)
 
 
 class Postgres:
@@ -81,7 +87,10 @@ class Postgres:
 
 
 class WholeInstallation:
-    """The processes of `up`, an API token, and the rows. Use as a context manager."""
+    """The processes of `up`, an API token, and the rows. Use as a context manager.
+
+    `others`: the processes of parts that `up` does not start, by part.
+    """
 
     def __init__(self, folder: Path, url: str, weights: Path | None = None) -> None:
         self.folder, self.postgres = folder, Postgres(url)
@@ -89,12 +98,13 @@ class WholeInstallation:
         if weights is not None:
             self.environment["PLEURA_WEIGHTS"] = str(weights)
         self.engine = database.open_engine(Settings.from_env(self.environment))
+        self.others: dict[str, int] = {}
 
     def __enter__(self) -> WholeInstallation:
         output = self.folder / "output"
         with output.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "portal", "up", "--port", "0"],
+                [sys.executable, "-m", "portal", "up", "--port", "0", "--dicom"],
                 env=self.environment,
                 stdout=stream,
                 stderr=stream,
@@ -140,6 +150,8 @@ class WholeInstallation:
 
     def pid_of(self, part: str) -> int | None:
         """The process of a part, unless it is just being started again."""
+        if part not in WORDS:
+            return self.others.get(part)
         pid = self.process.pid
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with suppress(OSError):
@@ -167,8 +179,11 @@ class WholeInstallation:
             time.sleep(0.3)
 
     def jobs(self, studies: list[UUID]) -> list[Job]:
+        """The jobs that lead to the results of these studies."""
         with database.sessions(self.engine)() as session:
-            return list(session.scalars(select(Job).where(Job.study_id.in_(studies))))
+            return list(
+                session.scalars(select(Job).where(Job.study_id.in_(studies), Job.kind.in_(READING)))
+            )
 
     def unsettled(self, studies: list[UUID]) -> int:
         """How many studies have not both their jobs at an end."""

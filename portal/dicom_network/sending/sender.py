@@ -1,7 +1,9 @@
 """The sender's process: looks for what is to be sent, and sends it, one send after the other for
 each node and all nodes beside each other, until it is stopped.
 
-It opens vault and database as the portal does. Nothing of what is sent is logged.
+It opens vault and database as the portal does. While this machine's clock is wrong nothing is
+looked for or sent: objects are dated by it, and what has gone to another archive can't be taken
+back. Nothing of what is sent is logged.
 """
 
 import logging
@@ -11,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from portal import database
 from portal.dicom_network.association import log_kinds_of_errors, silence
@@ -22,7 +25,7 @@ from portal.dicom_network.sending.transmission import (
     SAME_ASSOCIATION_SECONDS,
     Attempt,
 )
-from portal.governance import scheduler_signs
+from portal.governance import clock, scheduler_signs
 from portal.listeners import process
 from portal.models import SendState
 from portal.services import UNAVAILABLE, Services
@@ -59,11 +62,16 @@ class Sender:
         self._sessions = database.sessions(engine)
         self._composes = composes
         self._busy = dict[UUID, threading.Thread]()
+        self._clock_state: clock.State = "ok"
         self.stopping = threading.Event()
 
     def look(self) -> int:
-        """Add the sends of what is new; how many."""
+        """Add the sends of what is new; how many. None while the clock is wrong: what comes later
+        would count as looked for.
+        """
         with self._sessions() as session:
+            if not self._is_clock_right(session):
+                return 0
             return triggers.look(session, self._services.clock())
 
     def step(self, node_id: UUID) -> bool:
@@ -136,7 +144,7 @@ class Sender:
                 self._guarded(self._give_sign)
             if rounds % _LOOK_EVERY == 0:
                 self._guarded(self.look)
-            self._guarded(self._start_nodes)
+            self._guarded(self.serve_due)
             rounds += 1
             self.stopping.wait(_ROUND_SECONDS)
         for thread in list(self._busy.values()):
@@ -146,10 +154,14 @@ class Sender:
         with self._sessions() as session:
             scheduler_signs.give(session, scheduler_signs.DICOM_SENDER)
 
-    def _start_nodes(self) -> None:
-        """A thread for each node that something is due for: one that hangs keeps back no other."""
+    def serve_due(self) -> None:
+        """A thread for each node that something is due for: one that hangs keeps back no other.
+        None is begun while the clock is wrong.
+        """
         self._busy = {node: thread for node, thread in self._busy.items() if thread.is_alive()}
         with self._sessions() as session:
+            if not self._is_clock_right(session):
+                return
             due = ledger.nodes_with_due(session)
         for node_id in due:
             if node_id in self._busy or len(self._busy) >= _MOST_NODES:
@@ -158,12 +170,21 @@ class Sender:
             self._busy[node_id] = thread
             thread.start()
 
+    def _is_clock_right(self, session: Session) -> bool:
+        found = clock.look(session, self._services.clock())
+        if found.state not in ("ok", self._clock_state):  # logged once, not every two seconds
+            _log.error("the clock is %s: nothing is sent", found.state)
+        self._clock_state = found.state
+        return found.state == "ok"
+
     def _serve(self, node_id: UUID) -> None:
         self._guarded(lambda: self._all_of(node_id))
 
     def _all_of(self, node_id: UUID) -> None:
         while not self.stopping.is_set() and self.step(node_id):
-            pass
+            with self._sessions() as session:
+                if not self._is_clock_right(session):
+                    return
 
     def _guarded(self, do: Callable[[], object]) -> None:
         try:

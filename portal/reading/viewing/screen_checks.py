@@ -53,6 +53,7 @@ def add(
         now=now,
         subject_id=check.id,
         detail={"dark": check.dark, "light": check.light, "lines": check.lines},
+        bound=[check],
     )
     session.commit()
     return check

@@ -12,7 +12,7 @@ knows the first one, sees everything, and becomes no second reader. The other wa
 sees what a blind reader draws before that finding.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -21,7 +21,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, String, cast, exists, false, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from portal import database
+from portal import database, readable_rows
 from portal.access import Actor
 from portal.models import (
     AiShown,
@@ -174,14 +174,39 @@ def _opened(
     hides = set(session.scalars(hiding.where(TeamChoices.team_id.in_(teams))))
     found: dict[UUID, set[UUID]] = {}
     ids = [i for i, row in came_as.items() if row.team not in hides]
-    rows = select(AuditEvent.study_id, AuditEvent.actor_id, AuditEvent.at)
-    opened = rows.where(AuditEvent.study_id.in_(ids), AuditEvent.event == _OPENED)
-    for opened_id, actor_id, at in session.execute(opened) if ids else ():
+    for opened_id, actor_id, at in _openings(session, ids) if ids else ():
         if opened_id is None or actor_id is None:
             continue
         exam = came_as[opened_id].exam
         if exam in began and at < began[exam]:  # one that has just ended is waited for no more
             found.setdefault(exam, set()).add(actor_id)
+    return found
+
+
+def _openings(
+    session: Session, ids: Sequence[UUID]
+) -> Sequence[Row[UUID | None, UUID | None, datetime]]:
+    """Who has opened these exams, and when, by the log. Of an exam about which a row of it can't be
+    read nobody counts as one who had opened it: what is hidden from a second reader stays hidden.
+    """
+    rows = select(AuditEvent.study_id, AuditEvent.actor_id, AuditEvent.at)
+
+    def read(some: Sequence[UUID]) -> Sequence[Row[UUID | None, UUID | None, datetime]]:
+        opened = rows.where(AuditEvent.study_id.in_(some), AuditEvent.event == _OPENED)
+        return readable_rows.beside(session, lambda own: own.execute(opened).all())
+
+    try:
+        return read(ids)
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+    found = list[Row[UUID | None, UUID | None, datetime]]()
+    for one in ids:
+        try:
+            found += read([one])
+        except database.UNREADABLE as error:
+            if not database.is_damage(error):
+                raise
     return found
 
 

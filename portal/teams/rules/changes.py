@@ -188,18 +188,17 @@ def _change(
         session.rollback()
         raise
     version = before.version + 1
-    session.add(
-        ArrivalRulesVersion(
-            team_id=team_id,
-            version=version,
-            author_id=actor.user_id,
-            change=change,
-            rule_name=name,
-            restored=restored_from,
-            created=now,
-        )
+    written = ArrivalRulesVersion(
+        team_id=team_id,
+        version=version,
+        author_id=actor.user_id,
+        change=change,
+        rule_name=name,
+        restored=restored_from,
+        created=now,
     )
-    _add_rows(session, team_id, version, rules)
+    session.add(written)
+    rows = _add_rows(session, team_id, version, rules)
     audit.append(
         session,
         "arrival_rules_changed",
@@ -208,28 +207,33 @@ def _change(
         subject_id=team_id,
         detail={"change": change.value, "version": version, "rules": len(rules)}
         | ({} if restored_from is None else {"restored": restored_from}),
+        bound=[written, *rows],
     )
     session.commit()
     return of_version(session, team_id, version)
 
 
-def _add_rows(session: Session, team_id: UUID, version: int, rules: Sequence[Rule]) -> None:
-    for position, one in enumerate(rules, 1):
-        session.add(
-            ArrivalRule(
-                id=uuid4(),
-                team_id=team_id,
-                version=version,
-                position=position,
-                rule=one.rule,
-                name=one.name,
-                is_on=one.is_on,
-                end=one.end,
-                reason=one.reason,
-                conditions=one.conditions.as_json(),
-            )
+def _add_rows(
+    session: Session, team_id: UUID, version: int, rules: Sequence[Rule]
+) -> list[ArrivalRule]:
+    rows = [
+        ArrivalRule(
+            id=uuid4(),
+            team_id=team_id,
+            version=version,
+            position=position,
+            rule=one.rule,
+            name=one.name,
+            is_on=one.is_on,
+            end=one.end,
+            reason=one.reason,
+            conditions=one.conditions.as_json(),
         )
+        for position, one in enumerate(rules, 1)
+    ]
+    session.add_all(rows)
     session.flush()
+    return rows
 
 
 def _place(rules: Rules, rule: UUID | None) -> int:

@@ -68,7 +68,7 @@ def confirm_clock() -> BaseResponse | tuple[str, int]:
         clock.confirm(db_session(), guard.actor(), guard.now())
     except errors.Conflict as conflict:
         return _page(error=conflict.message), 422
-    flash(_("The clock is confirmed. Purges and clean-up go on."), "ok")
+    flash(_("The clock is confirmed. What was paused goes on."), "ok")
     return redirect(url_for(_PAGE), 303)
 
 

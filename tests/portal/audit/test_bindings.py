@@ -35,8 +35,13 @@ from portal.models import (
     PurgeReason,
     Review,
     ReviewSeen,
+    Stratum,
 )
 from portal.reading import case, reviews, signing, worklist
+from portal.reading.second_reads import requests as second_reads
+from tests.portal.intake.test_arrival import LATERAL, add_rule
+from tests.portal.reading.viewing.test_annotations import RULER, save
+from tests.portal.reading.viewing.test_screen_checks import check as check_screen
 from tests.portal.reports.test_requests import ask, do
 from tests.support.audit_log import check, link
 from tests.support.clinic import Clinic, after
@@ -64,48 +69,82 @@ CHANGES: dict[str, dict[str, Any]] = {
     "model_versions": {"sha256": "cd" * 32},
     "critical_findings": {"finding": Finding.BOTH},
     "communications": {"informed_at": after(hours=1)},
+    "review_annotations": {"sealed_annotations": b"other"},
+    "screen_checks": {"lines": False},
+    "second_reads": {"stratum": Stratum.NO_RESULT},
+    "arrival_rules": {"is_on": False},
+    "arrival_rules_versions": {"rule_name": "other"},
 }
 UNREFUSED: dict[str, dict[str, Any]] = {
     "holds": {"lifted_at": NOW, "lift_reference": "x1"},
     "model_versions": {"operating_point": OperatingPoint.HIGH_PRECISION},
     "critical_findings": {"ended_at": after(hours=1)},
+    "second_reads": {"outline_dice": 0.5},
 }
 
 
 @pytest.fixture
 def used(clinic: Clinic, tmp_path: Path) -> Clinic:
     """A clinic with a row in every table, all of the log's rows linked."""
+    use(clinic, tmp_path)
+    link(clinic.core)
+    return clinic
+
+
+def use(clinic: Clinic, folder: Path, before: Callable[[str], object] = str) -> None:
+    """Write rows into every append-only table; `before` is called with the names of the tables that
+    the next step writes to.
+    """
+    before("predictions model_versions audit_events")
     first, second, third = (clinic.done() for _ in range(3))
     clinic.submit()
+    before("screen_checks")
+    check_screen(clinic)
+    before("arrival_rules arrival_rules_versions")
+    for shown in (0, 1):
+        add_rule(clinic, LATERAL, shown)
+    save(clinic, first, [RULER])
+    before("reviews review_seen review_annotations critical_findings")
     with clinic.session as session:
         reviews.add_review(session, clinic.vault, clinic.mate, first, finding="right", now=NOW)
+    before("communications")
     informed = Stated("The ward", "phone", "yes")
     with clinic.session as session:
         communications.record(session, clinic.vault, clinic.mate, first, informed, NOW)
+    before("outlines outline_measurements")
     page = Page(clinic, first, clinic.mate)
     for runs in ((0, 4), (2, 6)):
         page.begin()
         page.save(drawn(runs))
         if runs == (0, 4):
             page.measure(measured(4))
+    before("signatures addenda")
     sign(clinic, first)
     with clinic.session as session:
         reviews.add_review(session, clinic.vault, clinic.mate, second, finding="right", now=NOW)
+    before("reports report_files")
     asked = ask(clinic, first)
     do(clinic, asked)
     ask(clinic, second)
+    before("cohorts")
     with clinic.session as session:
         team = Filters(clinic.mate.team_id)
-        freezing.freeze(session, clinic.vault, "all", tmp_path / "all", team, NOW)
+        freezing.freeze(session, clinic.vault, "all", folder / "all", team, NOW)
+    before("holds")
     with clinic.session as session:
         legal_holds.hold(session, clinic.admin, second, reason=HoldReason.INCIDENT, now=NOW)
+    before("second_reads")
+    with clinic.session as session:
+        second_reads.ask(session, clinic.mate, second, NOW)
+    before("purges")
     with clinic.session as session:
         reason = PurgeReason.OTHER
         purges.purge(session, clinic.vault, clinic.admin, third, NOW, reason=reason)
+    before("audit_subjects")
     with clinic.session as session:
         worklist.worklist(session, clinic.vault, clinic.mate, now=NOW)
+    before("audit_links")
     link(clinic.core)
-    return clinic
 
 
 def sign(clinic: Clinic, study_id: UUID) -> None:
@@ -151,6 +190,10 @@ def forged(connection: Connection, table: Table, row: dict[str, Any]) -> dict[st
         "audit_links": {"position": last + 1, "seq": last + 1},
         "audit_subjects": {"study_id": UUID(int=7)},
         "review_seen": {"instance_id": other},
+        "review_annotations": {"instance_id": other},
+        "second_reads": {"study_id": uuid4()},
+        "arrival_rules": {"position": 99},
+        "arrival_rules_versions": {"version": 99},
         "report_files": {"report_id": report},
         "cohorts": {"name": "other"},
         "predictions": {"instance_id": other},
@@ -270,11 +313,14 @@ def test_a_row_is_not_replaced_by_another_key_of_it(used: Clinic, key: str) -> N
         "holds": {"id": uuid4().hex},
         "model_versions": {"id": uuid4().hex},
         "purges": {"study_id": uuid4().hex},
+        "screen_checks": {"id": uuid4().hex},
+        "second_reads": {"id": uuid4().hex},
+        "arrival_rules": {"id": uuid4().hex},
     }
     for name, changes in others.items():
         if key == "unique" and name in (
             *("reviews", "reports", "outlines", "addenda", "purges"),
-            *("communications", "critical_findings"),
+            *("communications", "critical_findings", "screen_checks"),
         ):
             continue  # nothing else of them is
         with attacking(core, armed=True) as connection:

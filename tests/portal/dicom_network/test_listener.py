@@ -34,7 +34,7 @@ from portal.teams.rules import changes
 from portal.teams.rules.conditions import Conditions, Rule
 from tests.campaigns.same_uid import shown
 from tests.support.clinic import Clinic, after
-from tests.support.core import NOW
+from tests.support.core import NOW, Clock
 from tests.support.dicom import sender
 from tests.support.dicom.certificates import Certificates, made
 from tests.support.dicom.listening import (
@@ -481,7 +481,41 @@ def test_the_quota_of_uploads_holds_for_a_node_too(clinic: Clinic) -> None:
         sender.associated(listens) as sends,
     ):
         assert sender.store(sends, shown(1)).Status == 0
-        assert sender.store(sends, dicom()).Status == 0xA700
+        answer = sender.store(sends, dicom())
+    assert answer.Status == 0xA700
+    assert answer.ErrorComment == "Quota of an hour reached: again in 60 min"
+
+
+@pytest.mark.parametrize("kind", ["quarantined", "of no class agreed on", "too large"])
+def test_what_is_refused_counts_against_the_quota_of_its_node_too(
+    clinic: Clinic, kind: str
+) -> None:
+    """Beyond it nothing is noted and nothing kept; an hour later, and for others, it goes on."""
+    add_node(clinic)
+    add_node(clinic, ae_title="ROOM2")
+    moving, limits = Clock(), {"PLEURA_UPLOADS_PER_HOUR": "2", "PLEURA_MAX_UPLOAD_MB": "1"}
+    data, stated = dicom(NumberOfFrames=3), dict[str, str]()
+    if kind == "of no class agreed on":
+        data, stated = dicom(), {"sop_class": CR, "context": sender.DX}
+    elif kind == "too large":
+        data = dicom(rows=1024, columns=1024)
+    status = {"quarantined": 0xC000, "of no class agreed on": 0x0122, "too large": 0xA700}[kind]
+    with listening(clinic, moving, **limits) as listens:
+        with sender.associated(listens) as sends:
+            answers = [sender.store(sends, data, **stated) for _ in range(4)]
+        quota = "Quota of an hour reached: again in 30 min"
+        assert [one.Status for one in answers] == [status, status, 0xA700, 0xA700]
+        assert [one.ErrorComment == quota for one in answers] == [False, False, True, True]
+        noted = 0 if kind == "too large" else 2
+        assert len(events(clinic, "dicom_object_refused")) == noted
+        with sender.associated(listens, title="ROOM2") as sends:
+            assert sender.store(sends, dicom()).Status == 0
+        moving.forward(minutes=31)
+        with sender.associated(listens) as sends:
+            assert sender.store(sends, dicom()).Status == 0
+    with clinic.session as session:
+        kept = session.scalar(select(func.count()).select_from(QuarantinedFile))
+        assert kept == (1 if kind == "quarantined" else 0)
 
 
 def test_half_a_request_or_an_overlong_one_ends_its_connection_alone(clinic: Clinic) -> None:

@@ -17,7 +17,17 @@ from portal.__main__ import main
 from portal.audit import anchor_file, anchors
 from portal.database import DatabaseTime
 from portal.governance import clock, integrity_state, scheduler_signs
-from portal.models import AuditEvent, AuditHead, PerformanceMonth, SchedulerSign
+from portal.models import (
+    AuditEvent,
+    AuditHead,
+    Channel,
+    Job,
+    JobKind,
+    Notification,
+    NotificationState,
+    PerformanceMonth,
+    SchedulerSign,
+)
 from portal.operations import background_check, scheduler
 from portal.reading import reviews
 from tests.portal.critical.test_escalation import choose, mails, reader, row_of
@@ -26,7 +36,9 @@ from tests.support.audit_log import check, copied_row, fill, link, spoil, tamper
 from tests.support.clinic import Clinic, after
 from tests.support.commands.forked import Command
 from tests.support.core import NOW, Core
+from tests.support.drift.predictions import make_model, predict
 from tests.support.wait import only_on_postgresql, only_on_sqlite, until
+from worker.contract.contents.drift import LEAST
 
 
 @contextmanager
@@ -219,6 +231,48 @@ def test_by_a_clock_that_has_jumped_no_critical_finding_is_passed_on(clinic: Cli
         clock.confirm(session, clinic.admin, datetime.now(UTC))
     scheduler.run_sweep(core.settings, core.vault, core.engine)
     assert mails(clinic, "critical_passed_on") == ["First"]
+
+
+def test_by_a_clock_that_has_jumped_no_notification_is_sent(clinic: Clinic) -> None:
+    core = clinic.core
+    choose(clinic, reader(clinic, "First"))
+    read(clinic, exam(clinic))
+
+    def states() -> set[NotificationState]:
+        """After a round of each channel; where neither is set up, a message is dropped."""
+        for channel in Channel:
+            scheduler._send(core.settings, core.sessions, channel, threading.Event())
+        with core.sessions() as session:
+            return set(session.scalars(select(Notification.state)))
+
+    assert states() == {NotificationState.WAITING}
+    with clinic.session as session:
+        clock.confirm(session, clinic.admin, datetime.now(UTC))
+    assert states() == {NotificationState.DROPPED}
+
+
+def test_by_a_clock_that_has_jumped_no_board_is_counted_and_no_drift_check_asked_for(
+    clinic: Clinic,
+) -> None:
+    core = clinic.core
+
+    def done() -> tuple[int, int]:
+        scheduler.run_sweep(core.settings, core.vault, core.engine)
+        with core.sessions() as session:
+            months = session.scalar(select(func.count()).select_from(PerformanceMonth)) or 0
+            asked = select(func.count()).where(Job.kind == JobKind.DRIFT)
+            return months, session.scalar(asked) or 0
+
+    people = clinic.owner.team_id, clinic.owner.user_id
+    with clinic.session as session:
+        predict(session, make_model(session), people, LEAST, until=datetime.now(UTC))
+    fill(core)
+    assert done() == (0, 0)
+    with clinic.session as session:
+        clock.confirm(session, clinic.admin, datetime.now(UTC))
+    months, asked = done()
+    assert months > 0
+    assert asked == 1
 
 
 def test_rows_that_wait_to_be_linked_are_no_finding(core: Core) -> None:

@@ -1,7 +1,8 @@
 """A sender over a clinic's core: cases with results, jobs done as workers do, and its steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -45,12 +46,18 @@ def receiver(clinic: Clinic, pacs: Pacs, address: str, **stated: Any) -> DicomNo
 
 @contextmanager
 def sending(
-    clinic: Clinic, address: str, pacs: Pacs, *, answer_seconds: float = 30.0, **environ: str
+    clinic: Clinic,
+    address: str,
+    pacs: Pacs,
+    *,
+    answer_seconds: float = 30.0,
+    clock: Callable[[], datetime] | None = None,
+    **environ: str,
 ) -> Iterator[Sender]:
     """A sender that may call the PACS."""
     allowed = f"private:{address}:{pacs.port or 104}"
     settings = settings_of(clinic, **({"PLEURA_OUTGOING_HOSTS": allowed} | environ))
-    services = Services.open(settings, Clock())
+    services = Services.open(settings, clock or Clock())
     try:
         yield Sender(
             services, clinic.core.engine, COMPOSES, answer_seconds=answer_seconds, same_seconds=1.0

@@ -5,17 +5,22 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from portal import audit
 from portal.access import Actor
 from portal.critical import case_view
 from portal.errors import Conflict
 from portal.governance.joins import join
 from portal.models import AiShown, Study, TeamChoices
+from portal.operations import background_check
+from portal.reading import worklist
 from portal.reading.case import open_study
 from portal.studies.second_reads import blindness
+from tests.support.audit_log import spoil
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.outlines.pages import Page, drawn
 from tests.support.pictures import dicom
+from tests.support.queries.damaged_pages import overwrite_page_of
 from tests.support.second_reads.readers import ask, colleague, is_blind, second_read, state
 
 
@@ -142,3 +147,47 @@ def test_who_had_opened_the_exam_before_becomes_no_second_reader(
             assert (session.scalar(select(Study.id).where(listed)) == study_id) is expected
     state(clinic, early, study_id, "right", after(minutes=4))
     assert (second_read(clinic, study_id).second_review_id is not None) is is_blind_after
+
+
+@pytest.mark.parametrize("kind", ["a text that is no time", "a damaged page"])
+def test_a_row_of_the_log_that_cannot_be_read_stops_no_exam_and_shows_nothing_more(
+    clinic: Clinic, kind: str
+) -> None:
+    """Nobody counts as one who had opened its exam; all else goes on, and damage is found."""
+    core, is_page = clinic.core, kind == "a damaged page"
+    if core.engine.dialect.name != "sqlite" and not is_page:
+        pytest.skip("PostgreSQL stores no text as a time")
+    early, damaged, other = colleague(clinic, "early"), clinic.done(), clinic.done()
+    for study_id in (damaged, other):
+        state(clinic, clinic.mate, study_id, "right")
+    mark = "mark-of-the-damaged-row"
+    with clinic.session as session:
+        for number in range(240):
+            about = damaged if number == 120 else None
+            detail = {"text": mark if about else "x" * 200}
+            event = "study_opened" if about else "tested"
+            audit.append(session, event, actor=early, now=NOW, study_id=about, detail=detail)
+        session.commit()
+    for study_id in (damaged, other):
+        ask(clinic, clinic.mate, study_id, after(minutes=2))
+    assert not is_blind(clinic, early, damaged)
+    if is_page:
+        overwrite_page_of(core.engine, "audit_events", f"detail LIKE '%{mark}%'", mark)
+    else:
+        spoil(core, "audit_events", "at", "xx", f"detail LIKE '%{mark}%'")
+    for study_id in (damaged, other):
+        assert is_blind(clinic, early, study_id)
+        assert not is_blind(clinic, clinic.mate, study_id)
+        assert seen_by(clinic, early, study_id) == (0, 0, 0)
+        assert seen_by(clinic, clinic.mate, study_id) == (1, 0, 0)
+    with clinic.session as session:
+        page = worklist.worklist(session, clinic.vault, early, now=after(minutes=9))
+    assert {row.study_id for row in page.rows} == {damaged, other}
+    assert not any(row.damaged or row.state.finding for row in page.rows)
+    state(clinic, early, damaged, "right", after(minutes=10))
+    assert second_read(clinic, damaged).second_review_id is not None
+    if is_page:
+        assert background_check.structure(core.engine)
+    else:
+        found = background_check.problems_of_log(core.engine, core.settings, after(minutes=10))
+        assert any("audit_events" in one for one in found)
