@@ -32,7 +32,7 @@ from tests.campaigns.protections import (
     trial_numbers,
     trial_others,
 )
-from tests.campaigns.protections.network import dicomweb, incoming
+from tests.campaigns.protections.network import dicom, dicomweb, hl7, incoming
 from tests.campaigns.protections.protection import Edit, Protection, edit
 from tests.support.copied_code.copied_code import CopiedCode, Ran, copied
 from tests.support.paths import ROOT
@@ -55,6 +55,8 @@ PROTECTIONS: tuple[Protection, ...] = (
     *trial_others.PROTECTIONS,
     *dicomweb.PROTECTIONS,
     *incoming.PROTECTIONS,
+    *hl7.PROTECTIONS,
+    *dicom.PROTECTIONS,
 )
 # What tests wait for and does not come any more: in the copy they wait less long for it.
 IMPATIENT = (
