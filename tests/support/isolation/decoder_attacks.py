@@ -124,7 +124,7 @@ def inherited(_: Any) -> str:
 
 def fill_file(target: Any) -> str:
     """A file in memory that was left open to it, made longer."""
-    os.write(target["descriptor"], b"x")
+    os.write(target["left_open"], b"x")
     return "filled"
 
 
