@@ -22,9 +22,7 @@ def exchange_rows(engine: Engine, value: bytes) -> None:
     """Exchange the first two rows on a page of a table that holds this value."""
     path, data, size = _file_of(engine)
     starts = {at // size * size for at in _places(data, value)}
-    start = min(
-        at for at in starts if data[at] == _LEAF_OF_TABLE and data[at + 4] > 1
-    )
+    start = min(at for at in starts if data[at] == _LEAF_OF_TABLE and data[at + 4] > 1)
     first, second = (slice(at, at + 2) for at in (start + 8, start + 10))
     data[first], data[second] = data[second], data[first]
     path.write_bytes(data)
