@@ -266,8 +266,8 @@ def test_a_stop_waits_for_what_is_being_taken(
         peer.write(b"\x0b" + made.oru() + b"\x1c\r")
         assert begun.wait(20)
         listens.stop()
+        assert count(clinic, HospitalReport) == 1
         assert Ack(peer.answer()).code == "AA"
-    assert count(clinic, HospitalReport) == 1
 
 
 def test_it_gives_a_sign_merges_what_waits_and_removes_what_is_old(clinic: Clinic) -> None:
