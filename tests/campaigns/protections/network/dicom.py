@@ -152,11 +152,14 @@ PROTECTIONS = (
     ),
     off(
         _LISTENER,
-        "the library's lines kept out of the log",
-        edit(
-            _ASSOCIATION,
-            "        logger.setLevel(logging.CRITICAL + 1)\n        logger.propagate = False\n",
-            "        logger.setLevel(logging.DEBUG)\n        logger.propagate = True\n",
+        "the library's lines kept out of the log, by both of its settings",
+        (
+            edit(
+                _ASSOCIATION,
+                "        logger.setLevel(logging.CRITICAL + 1)\n        logger.propagate = False\n",
+                "        logger.setLevel(logging.DEBUG)\n",
+            ),
+            edit(_ASSOCIATION, '    _config.LOG_HANDLER_LEVEL = "none"\n'),
         ),
         f"{_LISTENS}test_nothing_of_a_patient_is_logged_or_lies_on_the_disk",
     ),
