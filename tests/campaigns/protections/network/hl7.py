@@ -395,7 +395,7 @@ PROTECTIONS = (
             "            thread.join(_GRACE_SECONDS)\n\n\ndef _send",
             "            pass\n\n\ndef _send",
         ),
-        f"{_LISTENS}test_a_stop_waits_for_what_is_being_taken",
+        "portal/hl7/test_stopping.py::test_a_stop_returns_after_what_is_being_taken",
     ),
     off(
         _HL7,
