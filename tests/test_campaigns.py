@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns.__main__ import campaigns, main, summary
-from tests.campaigns.campaign import Row, Unfinished, table, write
+from tests.campaigns.campaign import Row, Unfinished, rows_of, table, write
 
 NAMES = sorted(campaigns())
 
@@ -63,3 +63,15 @@ def test_a_row_that_failed_is_marked_and_cells_stay_in_their_columns() -> None:
         "| a\\|b | 1 |",
         "| **failed** c | 2 3 |",
     ]
+
+
+def test_a_table_that_was_written_is_read(tmp_path: Path) -> None:
+    document = tmp_path / "measured.md"
+    document.write_text("# Measured\n\n| what | n |\n|---|---|\n| other | 1 |\n")
+    rows = [Row(("a|b", "1", "")), Row(("c", "`2`", "3"), passed=False)]
+    for name in ("one", "two"):
+        lines = table(("what", "n", "m"), rows if name == "one" else rows[:1])
+        write(name, f"Text.\n\n{lines}\n\nMore.", document)
+    assert rows_of("one", document) == rows
+    assert rows_of("two", document) == rows[:1]
+    assert rows_of("three", document) == []

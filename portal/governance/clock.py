@@ -68,6 +68,24 @@ def is_right(session: Session, now: datetime) -> bool:
     return found.state == "ok"
 
 
+class Watch:
+    """Whether a process that looks every few seconds may act by its clock. `waits`: what does not
+    happen while it may not, for the log, which has it once and not at each look.
+    """
+
+    def __init__(self, waits: str) -> None:
+        self._waits = waits
+        self._state: State = "ok"
+
+    def is_right(self, session: Session, now: datetime) -> bool:
+        """Whether the clock is right."""
+        found = look(session, now)
+        if found.state not in ("ok", self._state):
+            _log.error("the clock is %s: %s", found.state, self._waits)
+        self._state = found.state
+        return found.state == "ok"
+
+
 def judge(session: Session, now: datetime, running: timedelta) -> Clock:
     """The same for the scheduler, which notes that the clock was right. `running`: how long it has
     run since it last did, by a clock that nobody sets.

@@ -50,19 +50,25 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     module = known[options.name]
     command = shlex.join(word for word in words if word != "--print")
-    keeps = getattr(module, "KEEPS_ROWS", False)
-    fingerprint = "kept" if keeps else campaign.fingerprint(command)
-    unfinished = campaign.Unfinished(campaign.STATE / f"{options.name}.json", fingerprint)
-    tested = campaign.commit()
-    rows = module.run(campaign.Arguments(options.seed, options.rounds, options, unfinished))
-    lines = campaign.table(module.COLUMNS, rows)
-    print(lines)
-    if not options.print:
-        made = f"seed {options.seed}, commit {tested}, {datetime.now(UTC):%Y-%m-%d}"
-        text = f"{summary(module)}\n\n`python -m tests.campaigns {command}`: {made}.\n\n{lines}"
-        campaign.write(options.name, text)
-    if not keeps:
-        unfinished.remove()
+    state = campaign.STATE / f"{options.name}.json"
+    unfinished = campaign.Unfinished(state, campaign.fingerprint(command))
+    made = f"seed {options.seed}, commit {campaign.commit()}"
+    if getattr(module, "KEEPS_ROWS", False):  # some of them may be of other runs
+        command, made = options.name, "commits in the last column"
+
+    def save(rows: Sequence[campaign.Row]) -> None:
+        if not options.print:
+            when = f"{made}, {datetime.now(UTC):%Y-%m-%d}"
+            head = f"{summary(module)}\n\n`python -m tests.campaigns {command}`: {when}."
+            campaign.write(options.name, f"{head}\n\n{campaign.table(module.COLUMNS, rows)}")
+
+    earlier = campaign.rows_of(options.name)
+    rows = module.run(
+        campaign.Arguments(options.seed, options.rounds, options, unfinished, earlier, save)
+    )
+    print(campaign.table(module.COLUMNS, rows))
+    save(rows)
+    unfinished.remove()
     return 0 if all(row.passed for row in rows) else 1
 
 

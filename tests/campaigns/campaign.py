@@ -8,8 +8,8 @@ A campaign is a module of this folder. It has a docstring, `COLUMNS`, and
 number of rounds), `arguments.options` has what `add_arguments(parser)` of the module declared.
 Work that takes long goes through `arguments.resume`, which stores each row when it is made.
 
-A campaign with `KEEPS_ROWS = True` has keys of rows that follow from all that a row is about: rows
-that passed are kept for the next run, of whatever commit.
+The state of a campaign with `KEEPS_ROWS = True` is its table in the document: it finds the rows of
+there in `arguments.earlier`, says which of them still hold, and writes with `arguments.save`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,9 @@ from tests.support.paths import ROOT
 DOCUMENT = ROOT / "docs" / "measured.md"
 # Ignored by git.
 STATE = ROOT / "build" / "campaigns"
+_FAILED = "**failed** "
+# Between two cells of a table; a cell's own stroke stands behind a backslash.
+_BORDER = re.compile(r"(?<!\\)\|")
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ class Unfinished:
                     for key, row in stored["rows"].items()
                 }
 
-    def row(self, key: str, make: Callable[[], Row], *, again_if_failed: bool = False) -> Row:
+    def row(self, key: str, make: Callable[[], Row]) -> Row:
         """The stored row of this key; else the one that `make` returns, which is then stored."""
-        if key not in self._rows or (again_if_failed and not self._rows[key].passed):
+        if key not in self._rows:
             self._rows[key] = make()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             rows = {key: asdict(row) for key, row in self._rows.items()}
@@ -70,12 +74,16 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments of a campaign's run."""
+    """The arguments of a campaign's run. `earlier`: the rows of its table in the document; `save`
+    writes that table.
+    """
 
     seed: int
     rounds: int
     options: argparse.Namespace
     resume: Unfinished
+    earlier: Sequence[Row]
+    save: Callable[[Sequence[Row]], None]
 
 
 def fingerprint(command: str) -> str:
@@ -85,10 +93,15 @@ def fingerprint(command: str) -> str:
 
 
 def commit() -> str:
-    """The commit that is tested, and whether files differ from it."""
-    return _git("rev-parse", "--short=10", "HEAD") + (
-        " with changes" if _git("diff", "HEAD") else ""
-    )
+    """The commit that is tested, and whether files other than the document differ from it."""
+    changes = _git("diff", "HEAD", "--", ".", f":!{DOCUMENT.relative_to(ROOT)}")
+    return _git("rev-parse", "--short=10", "HEAD") + (" with changes" if changes else "")
+
+
+def same_since(revision: str, names: Sequence[str], root: Path = ROOT) -> bool:
+    """Whether these files are as they were at a commit; no, where git does not know it."""
+    words = ["git", "diff", "--quiet", revision, "--", *names]
+    return subprocess.run(words, cwd=root, capture_output=True, check=False).returncode == 0
 
 
 def table(columns: Sequence[str], rows: Sequence[Row]) -> str:
@@ -96,8 +109,21 @@ def table(columns: Sequence[str], rows: Sequence[Row]) -> str:
     lines = [_line(columns), "|" + "---|" * len(columns)]
     for row in rows:
         first, *others = row.cells
-        lines.append(_line([first if row.passed else f"**failed** {first}", *others]))
+        lines.append(_line([first if row.passed else f"{_FAILED}{first}", *others]))
     return "\n".join(lines)
+
+
+def rows_of(name: str, document: Path = DOCUMENT) -> list[Row]:
+    """The rows of a campaign's table in the document."""
+    section = document.read_text("utf-8").partition(f"## Campaign: {name}\n")[2]
+    lines = [line for line in section.partition("\n## ")[0].splitlines() if line[:2] == "| "]
+    rows = list[Row]()
+    for line in lines[1:]:
+        cells = [cell.strip().replace("\\|", "|") for cell in _BORDER.split(line)[1:-1]]
+        rows.append(
+            Row((cells[0].removeprefix(_FAILED), *cells[1:]), not cells[0].startswith(_FAILED))
+        )
+    return rows
 
 
 def write(name: str, text: str, document: Path = DOCUMENT) -> None:
@@ -106,7 +132,9 @@ def write(name: str, text: str, document: Path = DOCUMENT) -> None:
     before, found, after = document.read_text("utf-8").partition(heading)
     _, next_heading, others = after.partition("\n## ") if found else ("", "", "")
     section = f"{heading}{text.strip()}\n"
-    document.write_text(f"{before.rstrip()}\n\n{section}{next_heading}{others}", "utf-8")
+    new = document.with_suffix(".new")
+    new.write_text(f"{before.rstrip()}\n\n{section}{next_heading}{others}", "utf-8")
+    new.replace(document)
 
 
 def _line(cells: Sequence[str]) -> str:

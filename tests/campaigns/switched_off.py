@@ -1,21 +1,22 @@
 """Protections are switched off one by one in a copy of the code: the tests of each must fail then.
 
-The table is in `protections`. A test that passes although its protection is off proves nothing. So
-does one that fails in any case: all of them are run in the unchanged copy first. A row that was as
-it should is not tried again as long as its files and those of its tests are the same; its last
-column has the commit of then.
+What is switched off is in `protections`. A test that passes although its protection is off proves
+nothing. So does one that fails in any case: all of them are run in the unchanged copy first. The
+table in the document is written after each row. A row of it that is as it should be is not tried
+again where its files and those of its tests are as at the commit in its last column; who changes no
+more than how a protection is switched off gives `--again`.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
-from tests.campaigns.campaign import Arguments, Row, commit
+from tests.campaigns.campaign import Arguments, Row, commit, same_since
 from tests.campaigns.protections import (
     connections,
     crowds,
@@ -31,7 +32,7 @@ from tests.campaigns.protections import (
     trial_numbers,
     trial_others,
 )
-from tests.campaigns.protections.network import dicomweb, incoming
+from tests.campaigns.protections.network import dicom, dicomweb, hl7, incoming
 from tests.campaigns.protections.protection import Edit, Protection, edit
 from tests.support.copied_code.copied_code import CopiedCode, Ran, copied
 from tests.support.paths import ROOT
@@ -54,6 +55,8 @@ PROTECTIONS: tuple[Protection, ...] = (
     *trial_others.PROTECTIONS,
     *dicomweb.PROTECTIONS,
     *incoming.PROTECTIONS,
+    *hl7.PROTECTIONS,
+    *dicom.PROTECTIONS,
 )
 # What tests wait for and does not come any more: in the copy they wait less long for it.
 IMPATIENT = (
@@ -68,55 +71,73 @@ _NO_PROOF = ("NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this campaign."""
     parser.add_argument("--only", default="", help="those whose row contains this text")
+    parser.add_argument("--again", action="store_true", help="those as well that are as they were")
 
 
 def run(arguments: Arguments) -> list[Row]:
-    """A row for each protection."""
-    only = arguments.options.only
-    chosen = [one for one in PROTECTIONS if only in f"{one.subject}, {one.without}, {one.tests}"]
-    rows = list[Row]()
+    """A row for each protection that was tried now or earlier."""
+    options, tested = arguments.options, commit()
+    rows = {row.cells[:2]: row for row in arguments.earlier}
+    chosen = [
+        one
+        for one in PROTECTIONS
+        if options.only in f"{one.subject}, {one.without}, {one.tests}"
+        and (options.again or not holds(rows.get((one.subject, one.without)), one))
+    ]
     with copied(ROOT) as copy, copy.changed(with_edits(copy.root, IMPATIENT)):
-        for subject in dict.fromkeys(one.subject for one in chosen):
-            own = [one for one in chosen if one.subject == subject]
-            rows.append(
-                _kept(
-                    arguments,
-                    f"unchanged {digest_of(copy.root, own)}",
-                    partial(unchanged, copy, own),
-                )
-            )
-            rows += [
-                _kept(arguments, digest_of(copy.root, [one]), partial(row, copy, one))
-                for one in own
-            ]
-    return rows
+        for _, group in groupby(chosen, lambda one: one.subject):
+            of_subject = list(group)
+            failing = failing_unchanged(copy, of_subject)
+            for one in of_subject:
+                made = row(copy, one, failing, tested)
+                print(*made.cells, sep=" | ", file=sys.stderr, flush=True)
+                rows[one.subject, one.without] = made
+                arguments.save(_in_order(rows))
+    return _in_order(rows)
 
 
-def _kept(arguments: Arguments, name: str, make: Callable[[], Row]) -> Row:
-    return arguments.resume.row(name, make, again_if_failed=True)
+def _in_order(rows: dict[tuple[str, ...], Row]) -> list[Row]:
+    keys = [(one.subject, one.without) for one in PROTECTIONS]
+    return [rows[key] for key in keys if key in rows]
 
 
-def unchanged(copy: CopiedCode, protections: Sequence[Protection]) -> Row:
-    """Whether the tests of these pass while nothing is switched off."""
-    failed, seconds, number = list[str](), 0.0, 0
+def holds(earlier: Row | None, protection: Protection, root: Path = ROOT) -> bool:
+    """Whether an earlier row is as it should be, and what it is about still the same."""
+    if earlier is None or not earlier.passed:
+        return False
+    tests = {f"tests/{test.partition('::')[0]}" for test in protection.tests}
+    names = sorted(tests | {one.path for one in protection.edits})
+    as_now = (*_described(protection), AS_IT_SHOULD)
+    return earlier.cells[:5] == as_now and same_since(earlier.cells[-1], names, root)
+
+
+def failing_unchanged(copy: CopiedCode, protections: Sequence[Protection]) -> dict[str, str]:
+    """The tests of these that do not pass while nothing is switched off, each with why."""
+    failing = dict[str, str]()
     for postgres in (False, True):
         of_kind = [one for one in protections if one.postgres is postgres]
-        tests = list(dict.fromkeys(test for one in of_kind for test in one.tests))
-        if tests:
+        if tests := list(dict.fromkeys(test for one in of_kind for test in one.tests)):
             ran = copy.run(tests, postgres=postgres)
-            failed += [ran.broken] if ran.broken else []
-            failed += [test for test in tests if any(ran.of(test)) or not ran.of(test)]
-            seconds, number = seconds + ran.seconds, number + len(tests)
-    result = f"not: {', '.join(failed)}" if failed else "pass"
-    cells = (protections[0].subject, "(nothing)", "", f"all {number} of these", result)
-    return _row(cells, seconds, not failed)
+            for test in tests:
+                whys = ran.of(test) or [ran.broken or "was not run"]
+                if any(whys):
+                    failing[test] = next(filter(None, whys))
+    return failing
 
 
-def row(copy: CopiedCode, protection: Protection) -> Row:
-    """What the tests of a protection do while it is switched off."""
-    where = ", ".join(f"`{path}`" for path in dict.fromkeys(e.path for e in protection.edits))
-    tests = ", ".join(f"`{test}`" for test in protection.tests)
-    result, seconds = cannot_apply(copy.root, protection.edits), 0.0
+def row(
+    copy: CopiedCode,
+    protection: Protection,
+    failing: Mapping[str, str] = MappingProxyType({}),
+    tested: str = "",
+) -> Row:
+    """What the tests of a protection do while it is switched off. `failing`: those that fail in any
+    case.
+    """
+    seconds, result = 0.0, cannot_apply(copy.root, protection.edits)
+    for test in protection.tests:
+        if not result and test in failing:
+            result = f"fails in any case: {test}"
     if not result:
         with copy.changed(with_edits(copy.root, protection.edits)):
             ran = copy.run(
@@ -125,24 +146,14 @@ def row(copy: CopiedCode, protection: Protection) -> Row:
                 first_only=len(protection.tests) == 1,
             )
         result, seconds = judged(ran, protection.tests), ran.seconds
-    cells = (protection.subject, protection.without, where, tests, result)
-    return _row(cells, seconds, result == AS_IT_SHOULD)
+    cells = (*_described(protection), result, f"{seconds:.0f}", tested)
+    return Row(cells, result == AS_IT_SHOULD)
 
 
-def _row(cells: tuple[str, ...], seconds: float, passed: bool) -> Row:
-    made = Row((*cells, f"{seconds:.0f}", commit()), passed)
-    print(*made.cells, sep=" | ", file=sys.stderr, flush=True)
-    return made
-
-
-def digest_of(root: Path, protections: Sequence[Protection]) -> str:
-    """Of the protections with the files that they are in, and those of their tests."""
-    names = {e.path for one in protections for e in one.edits}
-    names |= {f"tests/{test.partition('::')[0]}" for one in protections for test in one.tests}
-    digest = hashlib.sha256(repr(list(protections)).encode())
-    for name in sorted(names):
-        digest.update((root / name).read_bytes() if (root / name).is_file() else b"")
-    return digest.hexdigest()
+def _described(protection: Protection) -> tuple[str, str, str, str]:
+    where = ", ".join(f"`{path}`" for path in dict.fromkeys(e.path for e in protection.edits))
+    tests = ", ".join(f"`{test}`" for test in protection.tests)
+    return protection.subject, protection.without, where, tests
 
 
 def with_edits(root: Path, edits: Sequence[Edit]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The retriever: looks for what is to be retrieved, and retrieves it, so many of a node at once as
 it may have and all nodes beside each other, until it is stopped. It runs in the sender's process.
+
+While this machine's clock is wrong nothing is looked for or retrieved: what arrives is dated by it.
 """
 
 import logging
@@ -16,6 +18,7 @@ from portal.dicom_network.retrieving import archive, backfills, ledger, triggers
 from portal.dicom_network.retrieving.attempt import ANSWER_SECONDS, Attempt
 from portal.dicom_network.retrieving.ledger import Claim
 from portal.dicom_network.sending.ledger import PAUSES, Lapsed
+from portal.governance import clock
 from portal.services import UNAVAILABLE, Services
 from portal.vault import VaultError
 
@@ -46,14 +49,17 @@ class Retriever:
         self._sessions = database.sessions(engine)
         self._answer_seconds, self._search_seconds = answer_seconds, search_seconds
         self._busy = dict[UUID, list[threading.Thread]]()
+        self._watch = clock.Watch("nothing is retrieved")
         self.stopping = threading.Event()
 
     def look(self) -> int:
         """Add the retrievals of exams that are new, and of the next days of back-fills; how
-        many.
+        many. None while the clock is wrong.
         """
         now = self._services.clock()
         with self._sessions() as session:
+            if not self._watch.is_right(session, now):
+                return 0
             return triggers.look(session, now) + backfills.look(session, now)
 
     def step(self, node_id: UUID) -> bool:
@@ -92,20 +98,24 @@ class Retriever:
         """Retrieve until `stopping` is set."""
         while not self.stopping.is_set():
             self._guarded(self.look)
-            self._guarded(self._start_nodes)
+            self._guarded(self.serve_due)
             self.stopping.wait(_ROUND_SECONDS)
         for threads in list(self._busy.values()):
             for thread in threads:
                 thread.join(_GRACE_SECONDS)
 
-    def _start_nodes(self) -> None:
-        """Threads for each node that something is due for: one that hangs keeps back no other."""
+    def serve_due(self) -> None:
+        """Threads for each node that something is due for: one that hangs keeps back no other.
+        None is begun while the clock is wrong.
+        """
         self._busy = {
             node: alive
             for node, threads in self._busy.items()
             if (alive := [one for one in threads if one.is_alive()])
         }
         with self._sessions() as session:
+            if not self._watch.is_right(session, self._services.clock()):
+                return
             due = ledger.nodes_with_due(session)
         for node_id, at_once in due.items():
             threads = self._busy.setdefault(node_id, [])
@@ -119,7 +129,9 @@ class Retriever:
 
     def _all_of(self, node_id: UUID) -> None:
         while not self.stopping.is_set() and self.step(node_id):
-            pass
+            with self._sessions() as session:
+                if not self._watch.is_right(session, self._services.clock()):
+                    return
 
     def _guarded(self, do: Callable[[], object]) -> None:
         try:

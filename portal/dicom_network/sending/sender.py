@@ -62,7 +62,7 @@ class Sender:
         self._sessions = database.sessions(engine)
         self._composes = composes
         self._busy = dict[UUID, threading.Thread]()
-        self._clock_state: clock.State = "ok"
+        self._watch = clock.Watch("nothing is sent")
         self.stopping = threading.Event()
 
     def look(self) -> int:
@@ -171,11 +171,7 @@ class Sender:
             thread.start()
 
     def _is_clock_right(self, session: Session) -> bool:
-        found = clock.look(session, self._services.clock())
-        if found.state not in ("ok", self._clock_state):  # logged once, not every two seconds
-            _log.error("the clock is %s: nothing is sent", found.state)
-        self._clock_state = found.state
-        return found.state == "ok"
+        return self._watch.is_right(session, self._services.clock())
 
     def _serve(self, node_id: UUID) -> None:
         self._guarded(lambda: self._all_of(node_id))

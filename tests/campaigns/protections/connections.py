@@ -76,6 +76,7 @@ PROTECTIONS = (
         "the refusal of what leads libpq elsewhere",
         edit("portal/settings/tls.py", "        if environ.get(name):\n", "        if False:\n"),
         f"{_TLS}::test_what_leads_libpq_elsewhere_is_refused",
+        postgres=True,
     ),
     off(
         _SERVERS,

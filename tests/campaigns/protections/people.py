@@ -32,12 +32,19 @@ PROTECTIONS = (
     ),
     off(
         _OUT,
-        "a limit of tries for such a browser",
+        "a limit of tries for such a browser, at the password",
         edit(
             "portal/accounts/people.py",
             "        throttle.take([(DEVICE, device.number)], now)\n",
             "        pass\n",
         ),
+        "portal/accounts/test_device_cookies.py::"
+        "test_a_stolen_cookie_has_few_tries_at_the_password_too",
+    ),
+    off(
+        _OUT,
+        "a limit of tries for such a browser, at the second factor",
+        edit("portal/accounts/factors/totp.py", "    throttle.take([own], now)\n"),
         "portal/accounts/test_device_cookies.py::"
         "test_a_stolen_cookie_takes_no_tries_of_anybody_else",
     ),

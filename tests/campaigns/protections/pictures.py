@@ -13,8 +13,7 @@ _TAKEN_FOR_A_DUPLICATE = edit(
     "            first = session.scalars(select(Instance).where(Instance.sop_key == sop)).first()\n"
     "            if first is not None:\n"
     "                study = session.get_one(Study, first.study_id)\n"
-    "                taken = _duplicate(Known(study, first.id))\n"
-    "                break\n",
+    "                return _duplicate(Known(study, first.id))\n",
 )
 
 PROTECTIONS = (

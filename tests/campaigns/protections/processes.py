@@ -74,7 +74,19 @@ PROTECTIONS = (
     ),
     off(
         _DECODER,
-        "limits of descriptors, processes and files",
+        "a limit of descriptors",
+        edit("worker/isolation/limits.py", "    lower(resource.RLIMIT_NOFILE, descriptors)\n"),
+        _ALONE,
+    ),
+    off(
+        _DECODER,
+        "a limit of processes",
+        edit("worker/isolation/limits.py", "    lower(resource.RLIMIT_NPROC, threads)\n"),
+        _ALONE,
+    ),
+    off(
+        _DECODER,
+        "a limit of what is written into files",
         edit("worker/isolation/limits.py", "        lower(which, 0)\n", "        pass\n"),
         _ALONE,
     ),
@@ -90,7 +102,13 @@ PROTECTIONS = (
     ),
     off(
         _DECODER,
-        "descriptors closed that it inherits",
+        "descriptors closed that it inherits, below those it keeps",
+        edit(_CONFINE, "            os.closerange(first, descriptor)\n", "            pass\n"),
+        _ALONE,
+    ),
+    off(
+        _DECODER,
+        "descriptors closed that it inherits, above those it keeps",
         edit(
             _CONFINE,
             '    os.closerange(first, os.sysconf("SC_OPEN_MAX"))\n',

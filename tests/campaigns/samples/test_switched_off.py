@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.campaigns import switched_off
+from tests.campaigns.campaign import Arguments, Row, Unfinished, commit
 from tests.campaigns.protections.protection import Protection, edit, off
 from tests.campaigns.switched_off import AS_IT_SHOULD, PROTECTIONS, cannot_apply, row
 from tests.support.copied_code.copied_code import CopiedCode, copied, served
@@ -27,12 +29,6 @@ def test_it_is_bounded() -> None:
 def test_what_proves_nothing() -> None:
     assert limit.taken(5) == 5
 """
-
-
-@pytest.fixture(scope="module")
-def copy() -> Iterator[CopiedCode]:
-    with copied(ROOT) as code:
-        yield code
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +69,19 @@ def test_each_stands_in_the_table_once_and_waits_can_be_shortened() -> None:
 @pytest.mark.parametrize(
     "one", random.Random(SEED).sample(QUICK, 2), ids=lambda one: f"{one.subject}: {one.without}"
 )
-def test_of_a_sample_the_tests_pass_and_fail_without_it(copy: CopiedCode, one: Protection) -> None:
-    before = switched_off.unchanged(copy, [one])
-    assert before.passed, before.cells
-    tried = row(copy, one)
+def test_a_sample_passes_and_fails_without_it_and_the_table_is_written(one: Protection) -> None:
+    other = next(each for each in PROTECTIONS if each.subject != one.subject)
+    earlier = [Row((each.subject, each.without)) for each in (one, other)]
+    options = Namespace(only=f"{one.subject}, {one.without}, ", again=False)
+    written: list[Sequence[Row]] = []
+    unfinished = Unfinished(Path("none"), "")
+    rows = switched_off.run(Arguments(SEED, 1, options, unfinished, earlier, written.append))
+    tried = next(row for row in rows if row.cells[:2] == (one.subject, one.without))
     assert tried.passed, tried.cells
-    for one_edit in one.edits:
-        assert (copy.root / one_edit.path).read_text() == (ROOT / one_edit.path).read_text()
+    assert tried.cells[4] == AS_IT_SHOULD
+    assert tried.cells[-1] == commit()
+    assert written == [rows]
+    assert sorted(rows, key=repr) == sorted([tried, earlier[1]], key=repr), "the others are kept"
 
 
 def test_what_fails_passes_and_is_not_there_is_told_apart(small: CopiedCode) -> None:
@@ -114,9 +116,42 @@ def test_an_edit_that_breaks_the_code_proves_nothing(
 
 def test_tests_that_fail_in_any_case_are_named(small: CopiedCode) -> None:
     with small.changed({"limit.py": LIMIT.replace("return 9", "return 8")}):
-        done = switched_off.unchanged(small, [protection("", "", "test_it_is_bounded")])
-    assert not done.passed
-    assert "test_it_is_bounded" in done.cells[4]
+        one = protection("9\n", "99\n", "test_it_is_bounded", "test_what_proves_nothing")
+        failing = switched_off.failing_unchanged(small, [one])
+        assert list(failing) == ["test_limit.py::test_it_is_bounded"]
+        one = protection("return 8\n", "return 99\n", "test_it_is_bounded")
+        tried = row(small, one, failing)
+    assert tried.cells[4] == "fails in any case: test_limit.py::test_it_is_bounded"
+    assert not tried.passed
+
+
+def test_a_row_holds_as_long_as_its_files_are_as_they_were(tmp_path: Path) -> None:
+    for name in ("limit.py", "other.py", "tests/test_limit.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    one = protection("9", "99", "test_it_is_bounded")
+    cells = ("limits", "the limit", "`limit.py`", "`test_limit.py::test_it_is_bounded`", "fails")
+
+    def holds(earlier: Row | None) -> bool:
+        return switched_off.holds(earlier, one, tmp_path)
+
+    tried = Row((*cells, "1", "HEAD"))
+    assert holds(tried)
+    (tmp_path / "other.py").write_text("2")
+    assert holds(tried)
+    assert not holds(None)
+    assert not holds(Row(tried.cells, passed=False))
+    assert not holds(Row((*cells, "1", "0123456789")))
+    assert not holds(Row((*cells, "1", "HEAD with changes")))
+    assert not holds(Row((*cells[:3], "`test_limit.py::test_of_before`", *cells[4:], "1", "HEAD")))
+    for name in ("limit.py", "tests/test_limit.py"):
+        (tmp_path / name).write_text("2")
+        assert not holds(tried)
+        (tmp_path / name).write_text("1")
+        assert holds(tried)
 
 
 def test_a_copy_has_what_git_knows_or_would_add(tmp_path: Path) -> None:

@@ -139,6 +139,14 @@ def test_a_stolen_cookie_takes_no_tries_of_anybody_else(core: Core) -> None:
     assert try_factor(core, throttle, user, cookie()) == "wrong"
 
 
+def test_a_stolen_cookie_has_few_tries_at_the_password_too(core: Core) -> None:
+    user, throttle = join(core), Throttle()
+    stolen, own = remembered(user), remembered(user)
+    answers = [try_password(core, throttle, stolen, "wrong words") for _ in range(DEVICE.tries + 1)]
+    assert answers == ["wrong"] * DEVICE.tries + ["wait"]
+    assert try_password(core, throttle, own, PASSWORD) == "in"
+
+
 def changed(sent: str) -> str:
     """With another first character of the signature; the last one holds bits of no meaning."""
     payload, _, signature = sent.partition(".")

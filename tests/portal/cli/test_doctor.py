@@ -15,7 +15,7 @@ from portal.settings.secret_files import new_backup_key, new_key_ring
 from tests.support.clinic import Clinic
 from tests.support.hl7 import messages as made
 from tests.support.hl7.listening import add_node, give
-from tests.support.queries.damaged_pages import overwrite_pages
+from tests.support.queries.damaged_pages import exchange_rows, overwrite_pages
 
 Checks = dict[str, dict[str, str]]
 
@@ -107,6 +107,20 @@ def test_a_damaged_page_is_named(clinic: Clinic, capsys: pytest.CaptureFixture[s
     assert checks["integrity"]["state"] == checks["files"]["state"] == "failed"
     assert "restore" in checks["integrity"]["advice"]
     assert str(study_id) in checks["files"]["text"]
+
+
+def test_rows_that_lie_in_a_wrong_order_are_named(
+    clinic: Clinic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page that can be read, and is wrong."""
+    if clinic.core.engine.dialect.name != "sqlite":
+        pytest.skip("changes a page of SQLite's file")
+    with_workers(clinic)
+    exchange_rows(clinic.core.engine, b"study_submitted")
+    code, checks = run(capsys)
+    assert code == 1
+    assert checks["integrity"]["state"] == "failed"
+    assert "out of order" in checks["integrity"]["text"]
 
 
 def test_a_database_or_keys_that_are_not_there_are_named_too(

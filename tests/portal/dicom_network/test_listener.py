@@ -445,6 +445,16 @@ def test_data_sets_together_have_so_much_memory_and_more_is_dropped(clinic: Clin
     assert counted(clinic) == ONE
 
 
+def test_what_was_answered_holds_no_memory_any_more(clinic: Clinic) -> None:
+    add_node(clinic)
+    with listening(clinic) as listens, sender.associated(listens) as sends:
+        memory = listens.server.data_sets
+        whole = memory.free
+        for _ in range(2):
+            assert sender.store(sends, dicom()).Status == 0
+        assert waits_for(lambda: memory.free == whole)
+
+
 def test_a_data_set_that_comes_byte_by_byte_ends_in_time(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -533,6 +543,18 @@ def test_half_a_request_or_an_overlong_one_ends_its_connection_alone(clinic: Cli
                 pass
             one.close()
         assert call(listens, "echoscu").returncode == 0
+
+
+def test_an_overlong_part_ends_its_connection_at_once(clinic: Clinic) -> None:
+    """Its bytes are not waited for, and no memory is taken for them."""
+    add_node(clinic)
+    with listening(clinic, PLEURA_DICOM_IDLE_SECONDS="60") as listens:
+        with socket.create_connection(("127.0.0.1", listens.port), timeout=10) as huge:
+            huge.sendall(struct.pack(">BBL", 1, 0, 2**30))
+            while huge.recv(1024):
+                pass
+        with sender.associated(listens) as sends:
+            assert sends.is_established
 
 
 def test_nothing_of_a_patient_is_logged_or_lies_on_the_disk(

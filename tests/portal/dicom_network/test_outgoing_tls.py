@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 
 from portal.dicom_network import classes
@@ -22,8 +23,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @contextmanager
-def answering(certificates: Certificates, shown: Pair | None) -> Iterator[int]:
-    """The port of a node that answers echoes, by TLS with this certificate, or without."""
+def answering(
+    certificates: Certificates, shown: Pair | None
+) -> Iterator[tuple[int, list[evt.Event]]]:
+    """The port of a node that answers echoes, by TLS with this certificate, or without; and a note
+    of each connection to it.
+    """
     context = None
     if shown is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -31,9 +36,15 @@ def answering(certificates: Certificates, shown: Pair | None) -> Iterator[int]:
         context.load_verify_locations(certificates.authority)
     entity = ApplicationEntity(TITLE)
     entity.add_supported_context(classes.VERIFICATION, [kinds.EXPLICIT, kinds.IMPLICIT])
-    server = entity.start_server((own_address(), 0), block=False, ssl_context=context)
+    opened = list[evt.Event]()
+    server = entity.start_server(
+        (own_address(), 0),
+        block=False,
+        ssl_context=context,
+        evt_handlers=[(evt.EVT_CONN_OPEN, opened.append)],
+    )
     assert server is not None
-    yield server.socket.getsockname()[1]
+    yield server.socket.getsockname()[1], opened
     server.shutdown()
 
 
@@ -55,14 +66,15 @@ def called(clinic: Clinic, port: int, fingerprint: str, ours: Certificates | Non
 def test_a_node_that_shows_its_certificate_answers(
     clinic: Clinic, certificates: Certificates
 ) -> None:
-    with answering(certificates, certificates.node) as port:
+    with answering(certificates, certificates.node) as (port, opened):
         assert called(clinic, port, certificates.node.fingerprint, certificates) == "answers"
+    assert len(opened) == 1
 
 
 def test_another_certificate_of_the_same_authority_is_left(
     clinic: Clinic, certificates: Certificates
 ) -> None:
-    with answering(certificates, certificates.other) as port:
+    with answering(certificates, certificates.other) as (port, _):
         found = called(clinic, port, certificates.node.fingerprint, certificates)
     assert found == "no_association"
 
@@ -70,5 +82,6 @@ def test_another_certificate_of_the_same_authority_is_left(
 def test_a_node_with_a_certificate_is_never_called_without_tls(
     clinic: Clinic, certificates: Certificates
 ) -> None:
-    with answering(certificates, None) as port:
+    with answering(certificates, None) as (port, opened):
         assert called(clinic, port, certificates.node.fingerprint, None) == "no_association"
+    assert opened == []

@@ -20,6 +20,7 @@ from portal.formats.refusals import Limits, Refused
 from tests.support.isolation.processes import descendants
 from tests.support.paths import ROOT
 from tests.support.pictures import dicom, png
+from worker.isolation import confinement
 
 LIMITS = Limits(64 * 2**20)
 
@@ -66,6 +67,13 @@ def test_a_process_has_no_environment_no_file_and_no_way_out(wrong: HeaderPool) 
         assert hard["Max processes"] == "0"
         assert hard["Max file size"] == "0"
         assert hard["Max core file size"] == "0"
+        # Those limits and the filter of system calls stop the above too. These they do not:
+        lines = Path(f"/proc/{reader}/status").read_text(encoding="ascii").splitlines()
+        status = {name: value.split() for name, _, value in (one.partition(":") for one in lines)}
+        missing = " ".join(confinement.missing_layers())
+        assert status["CapEff"] == ["0" * 16]
+        assert len(status["NSpid"]) == 2 or "namespaces" in missing
+        assert status["Uid"][0] == str(confinement.OWN_ID) or os.geteuid() != 0
     finally:
         fresh.close()
 

@@ -205,17 +205,20 @@ def client(files: Any, shows: Any | None) -> ssl.SSLContext:
     return context
 
 
+def tls_options(files: Any) -> dict[str, str]:
+    return {
+        "PLEURA_HL7_CERTIFICATE_FILE": str(files.ours.certificate),
+        "PLEURA_HL7_KEY_FILE": str(files.ours.key),
+        "PLEURA_HL7_CA_FILE": str(files.authority),
+    }
+
+
 def test_by_tls_a_sender_shows_the_certificate_that_is_stated_of_it(
     clinic: Clinic, tmp_path: Path
 ) -> None:
     files = certificates_made(tmp_path)
     add_node(clinic, fingerprint=files.node.fingerprint)
-    environ = {
-        "PLEURA_HL7_CERTIFICATE_FILE": str(files.ours.certificate),
-        "PLEURA_HL7_KEY_FILE": str(files.ours.key),
-        "PLEURA_HL7_CA_FILE": str(files.authority),
-    }
-    with listening(clinic, **environ) as listens:
+    with listening(clinic, **tls_options(files)) as listens:
         with connected(listens, client(files, files.node)) as peer:
             assert peer.send(made.adt()).code == "AA"
         with connected(listens, client(files, files.other)) as peer:
@@ -231,6 +234,19 @@ def test_by_tls_a_sender_shows_the_certificate_that_is_stated_of_it(
         with connected(listens, client(files, files.node)) as peer:
             assert peer.send(made.adt()).code == "AA"
     assert count(clinic, Hl7Message) == 2
+
+
+def test_by_tls_nobody_is_read_from_without_a_certificate(clinic: Clinic, tmp_path: Path) -> None:
+    """Not even in the name of a node of which none is stated."""
+    files = certificates_made(tmp_path)
+    add_node(clinic)
+    with listening(clinic, **tls_options(files)) as listens:
+        for _ in range(2):
+            with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):  # noqa: SIM117
+                with connected(listens, client(files, None)) as peer:
+                    peer.send(made.adt())
+        assert waits_for(lambda: listens.counted["tls"] == 2)
+    assert count(clinic, Hl7Message) == 0
 
 
 def test_a_stop_waits_for_what_is_being_taken(
@@ -250,8 +266,8 @@ def test_a_stop_waits_for_what_is_being_taken(
         peer.write(b"\x0b" + made.oru() + b"\x1c\r")
         assert begun.wait(20)
         listens.stop()
+        assert count(clinic, HospitalReport) == 1
         assert Ack(peer.answer()).code == "AA"
-    assert count(clinic, HospitalReport) == 1
 
 
 def test_it_gives_a_sign_merges_what_waits_and_removes_what_is_old(clinic: Clinic) -> None:

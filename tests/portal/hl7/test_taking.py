@@ -23,7 +23,7 @@ from tests.support.hl7.listening import (
     settings_of,
 )
 from tests.support.queries.damaged_pages import overwrite_pages
-from tests.support.wait import only_on_sqlite
+from tests.support.wait import only_on_postgresql, only_on_sqlite, stopped_once
 
 
 @pytest.fixture
@@ -119,6 +119,23 @@ def test_the_same_message_again_is_answered_and_not_applied_again(
         assert (ack.code, ack.control_id) == ("AA", "K1")
     assert len(events(clinic, "patient_data_corrected")) == 1
     assert count(clinic, Hl7Message) == 1
+
+
+def test_the_same_message_that_comes_meanwhile_on_another_connection_is_no_failure(
+    clinic: Clinic, take: Callable[..., Ack]
+) -> None:
+    """It is noted between the look for it and the note. SQLite lets nobody write meanwhile."""
+    only_on_postgresql(clinic.core.engine)
+    add_node(clinic)
+    message, others = made.orm(control="K1"), list[str]()
+
+    def on_another() -> None:
+        others.append(take(message).code)
+
+    with stopped_once(clinic.core.engine, "FROM hl7_messages", on_another):
+        assert take(message).code == "AA"
+    assert others == ["AA"]
+    assert (count(clinic, Hl7Message), count(clinic, HospitalOrder)) == (1, 1)
 
 
 def test_a_control_id_of_another_message_is_an_error_and_no_duplicate(

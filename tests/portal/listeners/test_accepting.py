@@ -29,6 +29,13 @@ def waits_for(condition: Any) -> bool:
     return bool(condition())
 
 
+def once() -> threading.Event:
+    """The end of a listener after its first sign of life."""
+    stop = threading.Event()
+    stop.set()
+    return stop
+
+
 def test_hl7_accepts_again_after_a_failure(clinic: Clinic) -> None:
     hl7.add_node(clinic)
     with hl7.listening(clinic) as listens:
@@ -93,9 +100,7 @@ def test_a_deaf_hl7_listener_gives_no_sign_of_life(
         listens._socket.close()
         listens.accepts.join(20)
         with pytest.raises(accepting.Deaf):
-            hl7_listener.give_signs(
-                listens, services, clinic.core.engine, settings.hl7, threading.Event()
-            )
+            hl7_listener.give_signs(listens, services, clinic.core.engine, settings.hl7, once())
     with clinic.session as session:
         assert scheduler_signs.hl7_is_silent(session)
     services.broker.close()
@@ -113,7 +118,7 @@ def test_a_deaf_dicom_listener_gives_no_sign_of_life(
         listens.server.socket.close()
         listens.accepts.join(20)
         with pytest.raises(accepting.Deaf):
-            dicom_listener.give_signs(listens, services, clinic.core.engine, threading.Event())
+            dicom_listener.give_signs(listens, services, clinic.core.engine, once())
     with clinic.session as session:
         assert scheduler_signs.dicom_is_silent(session)
     services.broker.close()

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from portal.models import AuditEvent
 from tests.support.clinic import Clinic
 from tests.support.dicom import listening as dicom
 from tests.support.dicom import sender
+from tests.support.dicom.certificates import made
 from tests.support.hl7 import listening as hl7
 from tests.support.hl7 import messages
 
@@ -81,6 +83,40 @@ def test_a_silent_stranger_holds_no_place_at_the_hl7_port(clinic: Clinic) -> Non
         for one in strangers:
             one.close()
     assert '"connection"' in details(clinic, "hl7_refused")
+
+
+def test_a_silent_stranger_does_not_even_shake_hands_at_the_hl7_port(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    """By TLS a connection is judged once more after its handshake, which may take seconds."""
+    files = made(tmp_path)
+    hl7.add_node(clinic, fingerprint=files.node.fingerprint)
+    environ = {
+        "PLEURA_HL7_CERTIFICATE_FILE": str(files.ours.certificate),
+        "PLEURA_HL7_KEY_FILE": str(files.ours.key),
+        "PLEURA_HL7_CA_FILE": str(files.authority),
+    }
+    with hl7.listening(clinic, **environ) as listens:
+        at: Any = ("127.0.0.1", listens.port)
+        with socket.create_connection(at, source_address=("127.0.0.2", 0)) as stranger:
+            assert is_closed(stranger)
+    assert '"connection"' in details(clinic, "hl7_refused")
+
+
+def test_a_known_but_silent_node_leaves_places_to_others(clinic: Clinic) -> None:
+    dicom.add_node(clinic, networks="127.0.0.0/8")
+    with dicom.listening(clinic, PLEURA_DICOM_MAX_ASSOCIATIONS="1") as listens:
+        at: Any = ("127.0.0.1", listens.port)
+        half = listens.server.places._most_of_one
+        silent = [
+            socket.create_connection(at, source_address=("127.0.0.2", 0)) for _ in range(half + 2)
+        ]
+        assert all(is_closed(one) for one in silent[half:])
+        with sender.associated(listens):
+            assert listens.server.places.taken == half + 1
+        for one in silent:
+            one.close()
+    assert '"too_many"' in details(clinic, "dicom_association_refused")
 
 
 def test_a_known_but_silent_system_leaves_places_to_others(clinic: Clinic) -> None:

@@ -200,12 +200,13 @@ def retrieving(
     *,
     answer_seconds: float = 30.0,
     search_seconds: float = 30.0,
+    clock: Clock | None = None,
     **environ: str,
 ) -> Iterator[Retriever]:
     """A retriever that may call the archive."""
     allowed = f"private:{address}:{port}"
     settings = settings_of(clinic, **({"PLEURA_OUTGOING_HOSTS": allowed} | environ))
-    services = Services.open(settings, Clock())
+    services = Services.open(settings, clock or Clock())
     try:
         yield Retriever(
             services,

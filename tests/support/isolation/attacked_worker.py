@@ -8,6 +8,7 @@ layer of the real ``Decoder`` (all). Its environment must hold `SECRET`.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from worker.settings import Settings
 # Another user than the one that decoding gets, for a test that root starts.
 _ORDINARY_USER = 65530
 _GIGABYTE = 2**30
+_HIGH = 200  # above whatever descriptor an attacker keeps
 
 
 def _nothing(_: int) -> None:
@@ -115,6 +117,9 @@ def _secrets() -> Iterator[dict[str, Any]]:
         key_file.write_bytes(SECRET)
         in_memory = os.memfd_create("secret")
         os.write(in_memory, SECRET)
+        left_open = [fcntl.fcntl(in_memory, fcntl.F_DUPFD, _HIGH) for _ in range(3)]
+        for descriptor in left_open:
+            stack.callback(os.close, descriptor)
         portal = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         redis, abstract = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
         redis.bind(str(folder / "redis.sock"))
@@ -125,6 +130,7 @@ def _secrets() -> Iterator[dict[str, Any]]:
             "pid": os.getpid(),
             "address": ctypes.addressof(held),
             "descriptor": in_memory,
+            "left_open": left_open[0],
             "key_file": str(key_file),
             "movable": str(movable),
             "folder": str(folder),

@@ -122,6 +122,12 @@ def inherited(_: Any) -> str:
     return str(found) if len(found) > 2 else _nothing()
 
 
+def fill_file(target: Any) -> str:
+    """A file in memory that was left open to it, made longer."""
+    os.write(target["left_open"], b"x")
+    return "filled"
+
+
 def tcp(target: Any) -> str:
     """The portal."""
     with socket.socket(socket.AF_INET) as own:
@@ -226,6 +232,7 @@ ATTACKS: dict[str, Callable[[Any], str]] = {
         write_file,
         move_file,
         inherited,
+        fill_file,
         tcp,
         udp,
         listen,

@@ -5,21 +5,38 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, text
 
+_LEAF_OF_TABLE = 13
+
 
 def overwrite_pages(engine: Engine, *values: bytes) -> int:
     """Overwrite every page of the database's file that holds one of these values; how many."""
+    path, data, size = _file_of(engine)
+    pages = {at // size for value in values for at in _places(data, value)}
+    for page in pages:
+        data[page * size : (page + 1) * size] = b"\xff" * size
+    path.write_bytes(data)
+    return len(pages)
+
+
+def exchange_rows(engine: Engine, value: bytes) -> None:
+    """Exchange the first two rows on a page of a table that holds this value."""
+    path, data, size = _file_of(engine)
+    starts = {at // size * size for at in _places(data, value)}
+    start = min(at for at in starts if data[at] == _LEAF_OF_TABLE and data[at + 4] > 1)
+    first, second = (slice(at, at + 2) for at in (start + 8, start + 10))
+    data[first], data[second] = data[second], data[first]
+    path.write_bytes(data)
+
+
+def _file_of(engine: Engine) -> tuple[Path, bytearray, int]:
+    """The file of SQLite with all that is in its log, what it holds, and the size of a page."""
     path = Path(str(engine.url.database))
     engine.dispose()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
-    data = bytearray(path.read_bytes())
-    pages = {at // size for value in values for at in _places(data, value)}
-    for page in pages:
-        data[page * size : (page + 1) * size] = b"\xff" * size
-    path.write_bytes(data)
-    return len(pages)
+    return path, bytearray(path.read_bytes()), size
 
 
 def overwrite_page_of(engine: Engine, table: str, where: str, mark: str) -> None:

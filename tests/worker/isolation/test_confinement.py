@@ -32,9 +32,10 @@ OTHERS = {"signal_worker", "limit_worker"}
 STOPS: dict[str, set[str]] = {
     "none": set(),
     "undumpable parent": (IN_PROC | INTO_MEMORY) - {"processes"},
-    "closed descriptors": {"inherited"},
+    "closed descriptors": {"inherited", "fill_file"},
     "limits": IN_PROC
-    | {"descriptor_call", "key_file", "write_file", "fork", "memory_of_a_file", "more_limits"}
+    | {"descriptor_call", "key_file", "write_file", "fill_file"}
+    | {"fork", "memory_of_a_file", "more_limits"}
     | LOCAL_SOCKETS
     | NETWORK,
     "namespaces": IN_PROC
@@ -48,7 +49,7 @@ STOPS: dict[str, set[str]] = {
     | INTO_MEMORY
     | FILES
     | {"tcp", "listen", "abstract_socket", "signal_worker", "execute"},
-    "system calls": set(ATTACKS) - {"inherited", "more_limits"},
+    "system calls": set(ATTACKS) - {"inherited", "fill_file", "more_limits"},
 }
 
 

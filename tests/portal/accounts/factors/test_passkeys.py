@@ -83,7 +83,10 @@ def test_a_passkey_is_made_and_opens(rita: Person, core: Core) -> None:
         assert (row.sign_count, row.last_used_at) == (1, NOW)
 
 
-def test_an_answer_works_once(rita: Person) -> None:
+@pytest.mark.parametrize("counts", [True, False])
+def test_an_answer_works_once(rita: Person, counts: bool) -> None:
+    """Also one of a device without a counter, by which it would be known."""
+    rita.device.counts = counts
     rita.register()
     answer = rita.device.get(rita.ask(), ORIGIN)
     assert rita.show(answer)

@@ -9,6 +9,7 @@ from portal.governance import purges
 from portal.models import (
     AiShown,
     AuditEvent,
+    DicomDestination,
     DicomSentObject,
     ModelVersion,
     ProofMethod,
@@ -21,7 +22,7 @@ from portal.models import (
 from portal.reading import case, signing
 from tests.portal.dicom_network.test_commitment import own_address
 from tests.portal.reports.test_objects import analysed
-from tests.support.clinic import Clinic
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.dicom.pacs import Pacs, running
 from tests.support.dicom.sending import (
@@ -90,14 +91,27 @@ def test_each_moment_is_sent_once_for_what_happens_then(clinic: Clinic, address:
     assert set(found) == {SendMoment.RESULT, SendMoment.VERDICT, SendMoment.SIGNATURE}
 
 
-def test_what_happened_before_the_choice_or_in_another_team_is_not_sent(
-    clinic: Clinic, address: str
-) -> None:
+def test_what_happened_in_another_team_is_not_sent(clinic: Clinic, address: str) -> None:
     pacs = Pacs()
     with sending(clinic, address, pacs) as sender:
         receiver(clinic, pacs, address, team_id=clinic.outsider.team_id)
         analysed(clinic)
         assert sender.look() == 0
+
+
+def test_what_happened_before_the_choice_is_not_sent(clinic: Clinic, address: str) -> None:
+    pacs = Pacs()
+    with sending(clinic, address, pacs) as sender:
+        receiver(clinic, pacs, address)
+        analysed(clinic)
+        with clinic.session as session:
+            session.execute(update(DicomDestination).values(since=after(hours=1)))
+            session.commit()
+        assert sender.look() == 0
+        with clinic.session as session:
+            session.execute(update(DicomDestination).values(since=NOW))
+            session.commit()
+        assert sender.look() == 1
 
 
 def test_a_result_that_was_retracted_before_is_not_sent(clinic: Clinic, address: str) -> None:

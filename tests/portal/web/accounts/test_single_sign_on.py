@@ -221,6 +221,7 @@ def test_an_answer_to_another_browser_is_refused(
     assert client.get(attackers).status_code == 403  # a browser that never left
     client.get("/sign-in/sso")
     assert client.get(attackers).status_code == 403  # one that left with another state
+    assert why(app) == "state"  # its code would be refused, too
     assert everybody(app) == {}
 
 
