@@ -20,6 +20,7 @@ from portal.reading.lists import claims
 from portal.reading.worklist_rows import WorklistRow
 from portal.studies import worklist_order
 from portal.studies.second_reads import blindness
+from portal.teams import readers
 from portal.vault import Vault
 
 # The oldest of each list are shown: as these are read, others move up.
@@ -37,10 +38,13 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class SecondReads:
-    """What waits for the actor as a second reader, and as a third one."""
+    """What waits for the actor as a second reader, and as a third one; `readers`: how many their
+    team has.
+    """
 
     second: Queue
     third: Queue
+    readers: int
 
 
 def waiting(session: Session, vault: Vault, actor: Actor, now: datetime) -> SecondReads:
@@ -50,8 +54,9 @@ def waiting(session: Session, vault: Vault, actor: Actor, now: datetime) -> Seco
     third = _queue(session, vault, actor, blindness.readable_third(session, actor), now)
     named = [row.study_id.hex for row in (*second.rows, *third.rows)]
     audit.append(session, "worklist_read", actor=actor, now=now, detail={"studies": named})
+    number = readers.count(session, actor.team_id)
     session.commit()
-    return SecondReads(second, third)
+    return SecondReads(second, third, number)
 
 
 def count(session: Session, actor: Actor) -> int:
