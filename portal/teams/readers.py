@@ -13,7 +13,7 @@ TO_DECIDE: Final = 3
 
 
 def count(session: Session, team_id: UUID) -> int:
-    """The number of a team's readers; people of other roles and disabled ones are not among them."""
+    """The number of a team's readers; other roles and disabled people are not among them."""
     query = select(func.count()).where(
         User.team_id == team_id, User.role == Role.READER, User.disabled_at.is_(None)
     )

@@ -146,7 +146,7 @@ def review(study_id: UUID) -> tuple[Response, int]:
 
 
 def _reasons_sent(sent: bodies.NewReview) -> str | None:
-    """The codes as `reviews.add_review` takes them; of `reason` and `reasons` all that are named."""
+    """The codes as `reviews.add_review` takes them: of `reason` and `reasons` all."""
     if sent.reason is None and sent.reasons is None:
         return None
     named = [*([sent.reason] if sent.reason is not None else []), *(sent.reasons or [])]

@@ -32,4 +32,4 @@ def test_one_reason_survives_both_ways_and_several_refuse_the_way_back(clinic: C
         database.downgrade(clinic.core.engine, "0051")
     with clinic.session as session:
         assert session.get_one(Review, several).reasons == ("skin_fold", "poor_image")
-        assert verification.verify(session).bad_records == []
+        assert verification.verify(session).bad_records == ()
