@@ -219,7 +219,7 @@ def main() -> int:
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--pause", action="store_true", help="wait for Enter before measuring")
     parser.add_argument("--only", default="", help="pages whose name has this in it")
-    parser.add_argument("--explain", default="", help="plans of this page's slow statements")
+    parser.add_argument("--explain", default="", help="plans of these pages, a,b")
     chosen = parser.parse_args()
     with ExitStack() as stack:
         server = stack.enter_context(postgres(_memory())) if chosen.postgres else ""
@@ -232,7 +232,7 @@ def main() -> int:
         gc.collect()
         gc.freeze()
         if chosen.explain:
-            for name in chosen.explain.split(","):
+            for name in re.split(r",(?! )", chosen.explain):
                 explain(portals[-1], name)
             return 0
         found = measure(portals, chosen.rounds, chosen.only, hidden=False)

@@ -5,8 +5,9 @@
 `FOLDER` becomes the data folder of a portal (`PLEURA_DATA_DIR`); without `--database-url` its
 database is SQLite. Each exam has a sealed patient, a picture, a sealed thumbnail, its jobs, its
 prediction and, of 97 in 100, a review, of which 6 in 10 are signed and one of these in 20 is signed
-again. No file but the thumbnail is there: cases can be listed and opened, their pictures not shown. Printed is a one-time link (to be put behind the portal's
-address) with which a reader of the team can sign in.
+again. No file but the thumbnail is there: cases can be listed and opened, their pictures not shown.
+Printed is a one-time link (to be put behind the portal's address) with which a reader of the team
+can sign in.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ ALLOWED: dict[str, Rights] = {
     "reading.analyse_now": READ,
     "viewer.annotations": JUDGE,
     "viewer.picture_beside": READ,
+    "viewer.picture_shown": NOBODY,  # the address names no picture; test_viewer has one
     "patient.page": JUDGE,
     "patient.compare": JUDGE,
     "patient.merge": JUDGE,
