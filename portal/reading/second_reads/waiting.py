@@ -63,7 +63,13 @@ def count(session: Session, actor: Actor) -> int:
     """How many exams wait for the actor as a second or third reader, counted to `MOST` + 1."""
     actor.require(Permission.STUDY_LIST)
     query = visible_studies(actor).where(_any(actor))
+    # SQLite has no statistics of an empty table, takes it for a large one, and would begin with all
+    # of the team's exams.
+    is_open = select(SecondRead.study_id).where(SecondRead.ended.is_(None)).limit(1)
     try:
+        if session.scalar(is_open) is None:
+            session.commit()
+            return 0
         found = worklist_order.count(session, query, MOST + 1, _BY_ARRIVAL)
     except database.UNREADABLE as error:
         session.rollback()

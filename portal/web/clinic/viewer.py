@@ -58,7 +58,7 @@ def annotations(study_id: UUID) -> Response:
 
 
 @blueprint.post("/studies/<uuid:study_id>/shown")
-@guard.permission(Permission.REVIEW_WRITE)
+@guard.permission(Permission.REVIEW_WRITE, background=True)
 def picture_shown(study_id: UUID) -> Response:
     """The picture `?picture=` was drawn in full on the reader's screen, for a moment at least."""
     shown.note(db_session(), guard.actor(), study_id, _named("picture"), guard.now())
