@@ -7,7 +7,9 @@ for each page as a browser asks, with a signed-in reader or technologist, by Fla
 network. The portals are asked in turn, so that what else the machine does slows all of them.
 Printed are p50 and p95 in milliseconds for each page and size, the p95 of the largest against that
 of the smallest, `limit` where that is above 1.5 or the p95 above 150 ms, and how many rows each
-page has: of few exams few wait, so a page of them is shorter. `--explain` prints the plans of the
+page has: of few exams few wait, so a page of them is shorter. Every value of every filter is asked
+for, in what is to be read and in all cases; then the same as far as it is there for readers who see
+the AI result only after their verdict (`hidden: …`). `--explain` prints the plans of the
 slow statements of a page of the largest instead.
 """
 
@@ -31,8 +33,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
 
 from benchmarks.portal import many_exams
-from portal.models import User
+from portal.models import AiShown, TeamChoices, User
 from portal.web import create_app
+from portal.web.present import list_filters
 from tests.support.core import make_settings, migrate
 from tests.support.people import add_account
 from tests.support.portal_app import core_of, csrf_of, sign_in
@@ -42,24 +45,25 @@ from tests.support.queries.query_plan import plan_of, selects
 RATIO_MOST: Final = 1.5
 _ROW: Final = '<li class="case '
 MS_MOST: Final = 150.0
-FILTERS: Final = (
-    *("state=read", "state=all", "state=received", "state=preparing", "state=analysing"),
-    *("state=done", "state=failed", "result=positive", "result=likely", "result=possible"),
-    *("result=none_found", "result=no_result", "side=right", "side=left", "side=both"),
-    *("verdict=ai_only", "state=all&verdict=preliminary", "state=all&verdict=final"),
-    *("state=all&verdict=amended", "state=all&verdict=retracted"),
-    *("state=all&result=possible", "state=all&side=both", "state=read&result=no_result"),
-)
+_HIDDEN: Final = "hidden: "
 
 
 @dataclass
 class Portal:
-    """A portal with so many exams, a signed-in reader and a technologist."""
+    """A portal with so many exams, a signed-in reader and a technologist, and a colleague."""
 
     app: Flask
     exams: int
+    staff: many_exams.Staff
     reader: FlaskClient
     technologist: FlaskClient
+
+    def hide(self, hidden: bool) -> None:
+        """Whether the team's readers see the AI result only after their own verdict."""
+        with core_of(self.app).sessions() as session:
+            shown = AiShown.AFTER_VERDICT if hidden else AiShown.WITH_PICTURE
+            session.merge(TeamChoices(team_id=self.staff.team, ai_shown=shown))
+            session.commit()
 
     def get(self, path: str, who: FlaskClient | None = None) -> str:
         """The page at this address."""
@@ -83,15 +87,34 @@ def portal_with(count: int, database_url: str) -> Iterator[Portal]:
             people = [session.get_one(User, who) for who in (staff.readers[0], staff.technologist)]
         clients = [sign_in(app, add_account(core, person, now)) for person in people]
         many_exams.fill(core, staff, count, now)
-        yield Portal(app, count, *clients)
+        yield Portal(app, count, staff, *clients)
 
 
 def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def pages_of(portal: Portal) -> dict[str, Callable[[], str]]:
-    """What is asked for, by name."""
+def filters(portal: Portal, *, hidden: bool) -> list[str]:
+    """Every value of every filter, in what is to be read and in all cases, and some together."""
+    options = list_filters.BY_ARRIVAL if hidden else list_filters.OPTIONS
+    found = [f"state={value}" for value, _ in options["state"] if value != list_filters.TO_READ]
+    chosen = [
+        f"{name}={value}"
+        for name, values in options.items()
+        for value, _ in values
+        if name != "state" and value
+    ]
+    chosen.append(f"reader={portal.staff.readers[1].hex}")
+    found += [f"{where}{one}" for one in chosen for where in ("", "state=all&")]
+    found.append("state=all&reader=mine&days=7&verdict=final")
+    if not hidden:
+        found += ["state=read&result=no_result", "state=all&side=both&size=above_30&reader=mine"]
+    return found
+
+
+def pages_of(portal: Portal, *, hidden: bool = False) -> dict[str, Callable[[], str]]:
+    """What is asked for, by name. `hidden`: as it is for readers who do not see the AI result."""
+    portal.hide(hidden)
     listed = portal.get("/worklist")
     ids = re.findall(r'data-id="([0-9a-f-]{36})"', listed)
     after = re.findall(r'href="([^"]+)"[^>]*rel="next"|rel="next"[^>]*href="([^"]+)"', listed)
@@ -105,14 +128,21 @@ def pages_of(portal: Portal) -> dict[str, Callable[[], str]]:
         "uploads": lambda: portal.get("/upload", portal.technologist),
         "search, ID": lambda: _search(portal, "P000017"),
         "search, accession": lambda: _search(portal, "A0000017"),
+        "search, family name": lambda: _search(portal, "Adler 17"),
+        "search, common family name": lambda: _search(portal, "Adler"),
     }
     if after:
         address = next(filter(None, after[0])).replace("&amp;", "&")
         found["second page"] = lambda: portal.get(address)
-    for chosen in FILTERS:
-        found[chosen] = lambda chosen=chosen: portal.get(f"/worklist?{chosen}")  # type: ignore[misc]
-    found["next case, read"] = lambda: portal.get(f"/studies/{ids[0]}/next?result=no_result")
-    return found
+    for chosen in filters(portal, hidden=hidden):
+        name = chosen.replace(portal.staff.readers[1].hex, "colleague")
+        found[name] = lambda chosen=chosen: portal.get(f"/worklist?{chosen}")  # type: ignore[misc]
+    if not hidden:
+        found["next case, no result"] = lambda: portal.get(
+            f"/studies/{ids[0]}/next?result=no_result"
+        )
+    found["next case, mine"] = lambda: portal.get(f"/studies/{ids[0]}/next?reader=mine")
+    return {f"{_HIDDEN if hidden else ''}{name}": page for name, page in found.items()}
 
 
 def _search(portal: Portal, typed: str) -> str:
@@ -123,9 +153,11 @@ def _search(portal: Portal, typed: str) -> str:
     return portal.get(sent.location)
 
 
-def measure(portals: list[Portal], rounds: int, only: str) -> dict[str, dict[str, Any]]:
+def measure(
+    portals: list[Portal], rounds: int, only: str, *, hidden: bool
+) -> dict[str, dict[str, Any]]:
     """p50 and p95 of each page by number of exams."""
-    asked = {portal.exams: pages_of(portal) for portal in portals}
+    asked = {portal.exams: pages_of(portal, hidden=hidden) for portal in portals}
     names = [name for name in asked[portals[0].exams] if only in name]
     took: dict[str, dict[int, list[float]]] = {n: {c: [] for c in asked} for n in names}
     rows = {name: {c: pages[name]().count(_ROW) for c, pages in asked.items()} for name in names}
@@ -164,10 +196,11 @@ def explain(portal: Portal, name: str) -> None:
     """Print the plans of a page's statements."""
     core = core_of(portal.app)
     with selects(core.engine) as found:
-        pages_of(portal)[name]()
+        pages_of(portal, hidden=name.startswith(_HIDDEN))[name]()
+    page = pages_of(portal, hidden=name.startswith(_HIDDEN))[name]
     with selects(core.engine) as found:
         began = time.perf_counter()
-        pages_of(portal)[name]()
+        page()
     print(f"{name}: {(time.perf_counter() - began) * 1000:.0f} ms with everything before it")
     for statement in found:
         with core.engine.connect() as connection:
@@ -186,7 +219,7 @@ def main() -> int:
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--pause", action="store_true", help="wait for Enter before measuring")
     parser.add_argument("--only", default="", help="pages whose name has this in it")
-    parser.add_argument("--explain", default="", help="plans of this page's slow statements")
+    parser.add_argument("--explain", default="", help="plans of these pages, a,b")
     chosen = parser.parse_args()
     with ExitStack() as stack:
         server = stack.enter_context(postgres(_memory())) if chosen.postgres else ""
@@ -199,10 +232,11 @@ def main() -> int:
         gc.collect()
         gc.freeze()
         if chosen.explain:
-            for name in chosen.explain.split(","):
+            for name in re.split(r",(?! )", chosen.explain):
                 explain(portals[-1], name)
             return 0
-        found = measure(portals, chosen.rounds, chosen.only)
+        found = measure(portals, chosen.rounds, chosen.only, hidden=False)
+        found |= measure(portals, chosen.rounds, chosen.only, hidden=True)
     print(json.dumps(found, indent=1))
     return 1 if any(row.get("limit") for row in found.values()) else 0
 

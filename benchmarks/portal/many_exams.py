@@ -4,9 +4,10 @@
 
 `FOLDER` becomes the data folder of a portal (`PLEURA_DATA_DIR`); without `--database-url` its
 database is SQLite. Each exam has a sealed patient, a picture, a sealed thumbnail, its jobs, its
-prediction and, of 97 in 100, a review. No file but the thumbnail is there: cases can be listed and
-opened, their pictures not shown. Printed is a one-time link (to be put behind the portal's address)
-with which a reader of the team can sign in.
+prediction and, of 97 in 100, a review, of which 6 in 10 are signed and one of these in 20 is signed
+again. No file but the thumbnail is there: cases can be listed and opened, their pictures not shown.
+Printed is a one-time link (to be put behind the portal's address) with which a reader of the team
+can sign in.
 """
 
 from __future__ import annotations
@@ -38,16 +39,20 @@ from portal.models import (
     JobState,
     ModelVersion,
     Prediction,
+    ProofMethod,
     QualityVerdict,
     Review,
     ReviewSeen,
     Role,
+    Signature,
+    SizeClass,
     Study,
+    StudyName,
     Verdict,
     VerdictState,
     View,
 )
-from portal.studies import header_columns, sealed_fields
+from portal.studies import header_columns, patient_names, sealed_fields
 from portal.vault import Vault
 from tests.support.core import Core, make_settings, migrate, open_core
 from tests.support.people import add_person
@@ -55,6 +60,9 @@ from tests.support.people import add_person
 READ_SHARE: Final = 0.97
 _AT_ONCE: Final = 2000
 _THUMB: Final = 1500  # bytes
+_SIGNED_SHARE: Final = 0.6
+_AMENDED_SHARE: Final = 0.05
+_FAMILIES: Final = 5000  # of most patients; one in ten has a name that thousands have
 _NAMES: Final = ("ADLER", "BAUER", "CONRAD", "DIETZ", "ENGEL", "FRANK", "GRAF", "HAHN", "IMHOF")
 # Of a hundred exams: likely, possible, none found, refused, failed, still in work.
 _KINDS: Final = (
@@ -82,7 +90,11 @@ class _Rows:
 
     of: dict[Any, list[dict[str, Any]]] = field(
         default_factory=lambda: {
-            table: [] for table in (Study, Instance, Job, Blob, Prediction, Review, ReviewSeen)
+            table: []
+            for table in (
+                *(Study, StudyName, Instance, Job, Blob, Prediction, Review, ReviewSeen),
+                Signature,
+            )
         }
     )
 
@@ -160,10 +172,11 @@ def _exam(
     study_id, picture = uuid4(), uuid4()
     reader = staff.readers[number % 2]
     side = chance.choice(("right", "left", "both")) if kind in ("likely", "possible") else None
-    study = _study(vault, staff, study_id, number, at, chance)
+    study, name = _study(vault, staff, study_id, number, at, chance)
     band = Band(kind) if kind in ("likely", "possible", "none_found") else None
     is_without = kind in ("refused", "failed")
     positive = band in (Band.LIKELY, Band.POSSIBLE)
+    verdict = _verdict(chance) if is_read else VerdictState.AI_ONLY
     arrived = at.timestamp()
     study |= {
         "rank": READ if is_read else POSITIVE if positive else UNAIDED if is_without else REST,
@@ -173,27 +186,45 @@ def _exam(
         "is_without_result": is_without,
         "band": band,
         "side": side,
-        "verdict": VerdictState.PRELIMINARY if is_read else VerdictState.AI_ONLY,
+        "size": chance.choice(list(SizeClass)) if positive else None,
+        "verdict": verdict,
         "reader_id": reader if is_read else None,
         "model_id": None if kind in ("failed", "open") else model,
     }
     rows.of[Study].append(study)
+    rows.of[StudyName] += [
+        {"study_id": one.study_id, "key": one.key}
+        for one in patient_names.rows(vault, study_id, name)
+    ]
     _picture(rows, vault, staff, study_id, picture, at)
     _jobs(rows, study_id, picture, kind, at)
     prediction = None
     if kind not in ("failed", "open"):
         prediction = _prediction(rows, picture, model, band, side, at, chance)
     if is_read:
-        _review(rows, study_id, picture, prediction, reader, side, at)
+        review = _review(rows, study_id, picture, prediction, reader, side, at)
+        if verdict is not VerdictState.PRELIMINARY:
+            _signatures(rows, study_id, review, reader, at, verdict)
+
+
+def _verdict(chance: random.Random) -> VerdictState:
+    """That of an exam that was read."""
+    if chance.random() > _SIGNED_SHARE:
+        return VerdictState.PRELIMINARY
+    return VerdictState.AMENDED if chance.random() < _AMENDED_SHARE else VerdictState.FINAL
 
 
 def _study(
     vault: Vault, staff: Staff, study_id: UUID, number: int, at: datetime, chance: random.Random
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], str]:
+    """The exam's columns, and its patient's name."""
     data_key, wrapped = vault.new_data_key(study_id)
     patient = f"P{number % 40_000:06d}"
+    family = chance.choice(_NAMES)
+    if number % 10:
+        family += f" {number % _FAMILIES}"
     phi = {
-        "patient_name": f"{chance.choice(_NAMES)}, {number % 40_000}",
+        "patient_name": f"{family}, {number % 40_000}",
         "patient_id": patient,
         "birth_date": "1961-05-04",
         "sex": "F",
@@ -215,7 +246,7 @@ def _study(
         "wrapped_key": wrapped.wrapped,
         "key_id": wrapped.key_id,
         "sealed_phi": sealed_fields.seal_phi(vault, data_key, study_id, phi),
-    }
+    }, phi["patient_name"]
 
 
 def _picture(
@@ -328,7 +359,7 @@ def _review(
     reader: UUID,
     side: str | None,
     at: datetime,
-) -> None:
+) -> UUID:
     review = uuid4()
     rows.of[Review].append(
         {
@@ -343,6 +374,45 @@ def _review(
     rows.of[ReviewSeen].append(
         {"review_id": review, "instance_id": picture, "prediction_id": prediction}
     )
+    return review
+
+
+def _signatures(
+    rows: _Rows, study_id: UUID, review: UUID, reader: UUID, at: datetime, verdict: VerdictState
+) -> None:
+    """Of an amended exam a further review, with a signature after the first."""
+    signed = at + timedelta(minutes=21)
+    before = None
+    while True:
+        signature = uuid4()
+        rows.of[Signature].append(
+            {
+                "id": signature,
+                "study_id": study_id,
+                "review_id": review,
+                "signer_id": reader,
+                "before_id": before,
+                "proof": ProofMethod.PASSWORD_CODE,
+                "proved_at": signed,
+                "hashes": {},
+                "view": None,
+                "created": signed,
+            }
+        )
+        if verdict is not VerdictState.AMENDED or before is not None:
+            return
+        before, signed = signature, signed + timedelta(hours=1)
+        review = _again(rows, review, signed)
+
+
+def _again(rows: _Rows, review: UUID, at: datetime) -> UUID:
+    """The newest review once more, at another time."""
+    again = uuid4()
+    (first, seen) = rows.of[Review][-1], rows.of[ReviewSeen][-1]
+    assert first["id"] == review
+    rows.of[Review].append(first | {"id": again, "created": at})
+    rows.of[ReviewSeen].append(seen | {"review_id": again})
+    return again
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ from portal.access import Actor, Denied, Permission
 from portal.errors import Conflict, Invalid
 from portal.languages import _, lazy, number_text
 from portal.models import AiShown, Language, Team, TeamChoices
+from portal.teams import readers
 from portal.teams.settings import BOUNDS, Bounds, TeamSettings, in_force
 
 CHOICES: Final[Mapping[str, type[StrEnum]]] = MappingProxyType(
@@ -45,14 +46,17 @@ _WHOLE: Final = MappingProxyType(
 
 def team_with_settings(
     session: Session, actor: Actor, team_id: UUID
-) -> tuple[Team, TeamSettings, dict[str, Any]]:
-    """A team, its settings in force, and what was chosen by name: None where the default holds."""
+) -> tuple[Team, TeamSettings, dict[str, Any], int]:
+    """A team, its settings in force, what was chosen by name (None where the default holds), and
+    how many readers it has.
+    """
     actor.require(Permission.PEOPLE_MANAGE)
     team = session.get(Team, team_id)
     if team is None:
         raise Denied("team")
     choices = session.get(TeamChoices, team_id)
-    return team, in_force(team, choices), _chosen(team, choices)
+    number = readers.count(session, team_id)
+    return team, in_force(team, choices), _chosen(team, choices), number
 
 
 def choose(

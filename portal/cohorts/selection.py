@@ -213,6 +213,7 @@ def _review(session: Session, vault: Vault, review: Review) -> dict[str, Any]:
         "size": review.size.value if review.size else None,
         "verdict": review.verdict.value,
         "reason": review.reason.value if review.reason else None,
+        "reasons": [one.value for one in review.reasons],
         "models_seen": list(models.values()),
     }
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.exchange import deidentify
-from portal.models import Instance, Prediction, Review, Signature, Study
+from portal.models import Instance, Prediction, Reason, Review, Signature, Study
 from portal.reading import findings
 from portal.reading.viewing import annotations
 from portal.studies import exams, sealed_fields, stored_results, verdicts
@@ -43,7 +43,7 @@ def result(
     if with_reviews:
         standing = verdicts.standings(session, [study_id]).get(study_id, standing)
     stands = next((one for one in reviews if one.id == standing.review_id), None)
-    reason = findings.shown_reason(stands, ai) if stands is not None else None
+    reasons = findings.shown_reasons(stands, ai) if stands is not None else ()
     of_these = Signature.review_id.in_([one.id for one in reviews])
     signed = set(session.scalars(select(Signature.review_id).where(of_these)))
     return {
@@ -51,14 +51,14 @@ def result(
         "verdict": {
             "state": standing.state.value,
             "finding": standing.finding.value if standing.finding else None,
-            "reason": reason.value if reason else None,
+            **_reasons(reasons),
         },
         "reviews": [
             {
                 "finding": one.finding.value if one.finding else None,
                 "size": one.size.value if one.size else None,
                 "verdict": findings.shown_verdict(one, ai).value,
-                "reason": given.value if (given := findings.shown_reason(one, ai)) else None,
+                **_reasons(findings.shown_reasons(one, ai)),
                 "signed": one.id in signed,
             }
             for one in (reviews if with_reviews else ())
@@ -66,6 +66,12 @@ def result(
         "size_of_reviews": "share of the lung field's area in percent, judged by eye",
         "note": "Research use only: not a medical device.",
     }
+
+
+def _reasons(given: Sequence[Reason]) -> dict[str, Any]:
+    """`reason` is the first, as it was alone before there could be several."""
+    codes = [one.value for one in given]
+    return {"reason": codes[0] if codes else None, "reasons": codes}
 
 
 def drawn_lines(
@@ -142,7 +148,7 @@ def table(result: Mapping[str, Any]) -> bytes:
                 *(found.get(name) for name in of_model),
                 *(measured.get(name) for name in _MEASURED),
                 (found.get("quality") or {}).get("verdict"),
-                *(stands["state"], stands["finding"], stands["reason"]),
+                *(stands["state"], stands["finding"], " ".join(stands["reasons"])),
             )
         )
     return as_csv(lines)

@@ -125,6 +125,8 @@ class Review(Base):
     size: Mapped[SizeClass | None] = mapped_column(checked(SizeClass, "size"))
     verdict: Mapped[Verdict] = mapped_column(checked(Verdict, "verdict"))
     reason: Mapped[Reason | None] = mapped_column(checked(Reason, "reason"))
+    # Where there are several, those after the first, in the order of `Reason`.
+    further_reasons: Mapped[list[str] | None]
     sealed_comment: Mapped[bytes | None]
     # The reader's last check of the screen before it: `screen_checks`; null where there is none. No
     # foreign key, which SQLite could add by a copy of the table alone.
@@ -135,6 +137,12 @@ class Review(Base):
     ai_visible: Mapped[bool | None]
     created: Mapped[datetime]
     reader: Mapped[User] = relationship()
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """All its reasons, in the order of `Reason`."""
+        first = (self.reason,) if self.reason is not None else ()
+        return (*first, *(Reason(code) for code in self.further_reasons or ()))
 
 
 class ReviewSeen(Base):

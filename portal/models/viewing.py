@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ForeignKey, Index, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
@@ -26,6 +27,10 @@ class ViewerPreferences(Base):
     beside: Mapped[bool] = mapped_column(default=True, server_default=true())
     link_place: Mapped[bool] = mapped_column(default=True, server_default=true())
     link_window: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+# The event of the access log that a reader has had a picture before them (`viewing.shown`).
+PICTURE_SHOWN: Final = "picture_shown"
 
 
 class ReviewDraft(Base):

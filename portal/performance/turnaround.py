@@ -5,8 +5,9 @@ Percentiles are exact, by nearest rank, and computed by the database. `Study.cre
 of the exam's first picture; exams from an archive are left out, unless a picture of today came to
 one: then its arrival is that picture's, and nothing before counts. The AI result is the exam's
 first by any model, also one without a result because of the picture; look, review and signature are
-its first ones, of any reader. A look is a case page that a reader has opened, which the access log
-has.
+its first ones, of any reader. A look is a picture that was drawn in full on a reader's screen for a
+moment, which the access log has; of exams without such a row, as those from a version before, a
+case page that a reader has opened.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from portal.models import AuditEvent, Instance, Prediction, Review, Signature, Study
+from portal.models.viewing import PICTURE_SHOWN
 from portal.performance.exam_outcomes import first_review, in_lists, within
 from portal.performance.months import Month
 from portal.studies import exams
@@ -78,9 +80,7 @@ def turnaround(session: Session, month: Month) -> dict[str, Times]:
         select(
             func.coalesce(Study.new_since, Study.created).label("arrived"),
             first_result.label("result"),
-            _first(AuditEvent.at, AuditEvent.study_id, AuditEvent.event == "reading_begun").label(
-                "look"
-            ),
+            func.coalesce(_event(PICTURE_SHOWN), _event("reading_begun")).label("look"),
             Review.created.label("review"),
             _first(Signature.created, Signature.study_id).label("signature"),
         )
@@ -144,6 +144,11 @@ def _first(time: Any, of_exam: Any, *conditions: Any) -> Any:
     own, is_of_exam = exams.within_outer(of_exam)
     query = select(func.min(time)).where(own, is_of_exam, _counts(time), *conditions)
     return query.correlate(Study).scalar_subquery()
+
+
+def _event(name: str) -> Any:
+    """When the access log first has this event of the exam."""
+    return _first(AuditEvent.at, AuditEvent.study_id, AuditEvent.event == name)
 
 
 def _rank(count: Any, percent: int) -> Any:

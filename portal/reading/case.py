@@ -372,7 +372,7 @@ def _reviews(
             finding=review.finding,
             size=review.size,
             verdict=findings.shown_verdict(review, ai),
-            reason=findings.shown_reason(review, ai),
+            reasons=findings.shown_reasons(review, ai),
             comment=sealed_fields.open_comment(
                 vault, sealed_fields.key_of(vault, reviewed), review
             ),

@@ -65,7 +65,7 @@ class ReviewView:
     finding: Finding | None
     size: SizeClass | None
     verdict: Verdict
-    reason: Reason | None
+    reasons: tuple[Reason, ...]
     comment: str = field(repr=False)
     created: datetime
     screen: ScreenView | None = None

@@ -3,6 +3,7 @@
 Pure functions. The model's result counts only once no picture of the case is waited for any more.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from portal.models import Band, Finding, Reason, Review, Verdict
@@ -98,13 +99,12 @@ def shown_verdict(review: Review, ai: Visibility) -> Verdict:
     return Verdict.UNAIDED if hides else review.verdict
 
 
-def shown_reason(review: Review, ai: Visibility) -> Reason | None:
-    """Likewise the reason: one that fits only beside an AI result states what that was."""
-    return review.reason if ai.is_visible else unaided_reason(review.finding, review.reason)
+def shown_reasons(review: Review, ai: Visibility) -> tuple[Reason, ...]:
+    """Likewise the reasons: one that fits only beside an AI result states what that was."""
+    return review.reasons if ai.is_visible else unaided_reasons(review.finding, review.reasons)
 
 
-def unaided_reason(finding: Finding | None, reason: Reason | None) -> Reason | None:
-    """The reason that a reader gave, where it fits the finding whatever the AI found; else None."""
-    if finding is None or reason not in reasons_for(finding, None):
-        return None
-    return reason
+def unaided_reasons(finding: Finding | None, reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+    """Of the reasons that a reader gave those that fit the finding whatever the AI found."""
+    fitting = reasons_for(finding, None) if finding is not None else ()
+    return tuple(one for one in reasons if one in fitting)

@@ -54,7 +54,7 @@ class Saved:
     """A review as it is stored. `is_new` is false where the newest one states the same already.
 
     `seen`: the rows of what it was about. `ai`: what the reader may see of the AI once it is saved;
-    `verdict` and `reason` go by it. `second_reads`: those that have begun or gone on with it.
+    `verdict` and `reasons` go by it. `second_reads`: those that have begun or gone on with it.
     """
 
     review: Review
@@ -73,9 +73,9 @@ class Saved:
         return findings.shown_verdict(self.review, self.ai)
 
     @property
-    def reason(self) -> Reason | None:
-        """The reason as the reader may see it."""
-        return findings.shown_reason(self.review, self.ai)
+    def reasons(self) -> tuple[Reason, ...]:
+        """The reasons as the reader may see them."""
+        return findings.shown_reasons(self.review, self.ai)
 
 
 def add_review(
@@ -100,7 +100,8 @@ def add_review(
     arrows of the reader's drafts. The same once more, without a new comment, adds nothing.
 
     A `size` or `reason` of None is that of the reader's review before, if it has the same finding;
-    "" is none. Who disagrees without a reason gets the one that is true in any case.
+    "" is none. `reason` may name several, with commas between them. Who disagrees without a reason
+    gets the one that is true in any case.
     `seen` is the state that the reader had before them, with the number of pictures if there were
     several ("done/2"): nobody judges a result or a picture that came in meanwhile. `after` is the
     id of the newest review that they had before them, "" if there was none, and `drawn` that of
@@ -273,6 +274,7 @@ def _stated(
     _check_ready(state, finding)
     result = findings.result_of(state)
     kept = own if own is not None and own.finding is finding else None
+    reasons = _reasons(finding, result, reason, kept, ai)
     return Review(
         id=uuid4(),
         study_id=study_id,
@@ -280,7 +282,8 @@ def _stated(
         finding=finding,
         size=_size(finding, size, kept),
         verdict=findings.verdict_of(finding, result),
-        reason=_reason(finding, result, reason, kept, ai),
+        reason=reasons[0] if reasons else None,
+        further_reasons=[one.value for one in reasons[1:]] or None,
         ai_policy=ai.policy,
         ai_visible=ai.is_visible,
         created=now,
@@ -303,25 +306,30 @@ def _size(finding: Finding, sent: str | None, kept: Review | None) -> SizeClass 
     return size
 
 
-def _reason(
+def _reasons(
     finding: Finding,
     result: Result | None,
     sent: str | None,
     kept: Review | None,
     ai: Visibility,
-) -> Reason | None:
+) -> list[Reason]:
     # Refusing a reason beside a result that may not be seen would state what that is.
     fitting = findings.reasons_for(finding, result if ai.is_visible else None)
-    if sent is None and kept is not None and kept.reason in fitting:
-        return kept.reason
-    reason = _coded(Reason, sent or "", "unknown_reason", _("Choose one of the listed reasons."))
-    if reason is not None and reason not in fitting:
+    if sent is None and kept is not None and kept.reasons:
+        still = [one for one in kept.reasons if one in fitting]
+        if still:
+            return still
+    unknown = _("Choose one of the listed reasons.")
+    named = {_coded(Reason, one, "unknown_reason", unknown) for one in (sent or "").split(",")}
+    reasons = [one for one in Reason if one in named]
+    if any(one not in fitting for one in reasons):
         raise Conflict(
             "reason_does_not_fit",
             _("This reason does not fit the finding beside the AI result. Choose another or none."),
         )
-    disagrees = findings.verdict_of(finding, result) is Verdict.DISAGREE
-    return findings.reasons_for(finding, result)[0] if reason is None and disagrees else reason
+    if not reasons and findings.verdict_of(finding, result) is Verdict.DISAGREE:
+        return [findings.reasons_for(finding, result)[0]]
+    return reasons
 
 
 def _newest(session: Session, study_id: UUID, reader_id: UUID | None = None) -> Review | None:
@@ -357,7 +365,7 @@ def _seen_rows(
 
 def _is_same(session: Session, newest: Review, review: Review, seen_rows: list[ReviewSeen]) -> bool:
     """Whether the newest review states what this one would, about the same pictures and results."""
-    for name in ("reader_id", "finding", "size", "verdict", "reason"):
+    for name in ("reader_id", "finding", "size", "verdict", "reasons"):
         if getattr(newest, name) != getattr(review, name):
             return False
     known = session.scalars(select(ReviewSeen).where(ReviewSeen.review_id == newest.id))

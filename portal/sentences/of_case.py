@@ -56,8 +56,8 @@ def sentence(session: Session, actor: Actor, study_id: UUID, now: datetime) -> s
     stated = Stated(
         finding=review.finding,
         size=review.size,
-        has_drain=review.reason is Reason.CHEST_DRAIN,
-        is_poor=review.reason is Reason.POOR_IMAGE,
+        has_drain=Reason.CHEST_DRAIN in review.reasons,
+        is_poor=Reason.POOR_IMAGE in review.reasons,
         measured=_measured(session, pictures, review, authors, sees_model=sees_model),
     )
     kind = phrases.kind_of(review.finding)

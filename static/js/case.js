@@ -1,5 +1,6 @@
 // The case page: brings viewer, threshold, review and live state together.
 
+import { Again } from "./case/again.js";
 import { Beside } from "./case/beside.js";
 import { Critical, isBeingWritten } from "./case/critical.js";
 import { OutlineOnPage } from "./case/outline.js";
@@ -53,6 +54,7 @@ let besideAsSeen = false;
 const served = new Map();
 for (const part of document.querySelectorAll("[data-live]")) served.set(part.id, part.innerHTML);
 const failed = { pixels: false, overlay: false, overlayWaived: false };
+const again = { pixels: new Again(loadPixels), overlay: new Again(startThreshold) };
 
 // What a version of the review keeps, over the film until another one or the same is chosen.
 document.getElementById("review-history")?.addEventListener("click", (event) => {
@@ -134,7 +136,7 @@ function wireReview() {
     if (ask && !ask.closest("section").hidden && await review.mayLeave()) ask.requestSubmit();
   };
   actions.comment = withPanel(() => field(form, "comment").focus());
-  actions.details = withPanel(() => (field(form, "size").disabled ? field(form, "reason") : field(form, "size")).focus());
+  actions.details = withPanel(() => (field(form, "size").disabled ? review.reason : field(form, "size")).focus());
   addEventListener("beforeunload", (event) => { if (review.isOpen || signing.isOpen || viewer?.draft.isOpen) event.preventDefault(); });
 }
 
@@ -232,12 +234,15 @@ function bar(share) {
 }
 
 async function loadPixels() {
+  again.pixels.stop();
   failed.pixels = false;
   judge();
   try {
     await viewer.loadPixels(info.pixels, bar);
+    trouble("pixels", "");
   } catch {
     failed.pixels = true;
+    again.pixels.later();
     trouble("pixels", _("The full picture could not be loaded; this is the preview."), { [_("Try again")]: loadPixels });
   }
   bar(1);
@@ -258,6 +263,7 @@ async function startThreshold() {
   if (threshold || !viewer || !Threshold.wanted(info, panel)) return;
   const own = new Threshold(viewer, info, panel);
   threshold = viewer.threshold = own;
+  again.overlay.stop();
   failed.overlay = false;
   judge();
   try {
@@ -272,12 +278,15 @@ async function startThreshold() {
     await frame();
     showAsSeen();
     film.dataset.overlay = "ready";
+    trouble("layer", "");
   } catch {
+    if (threshold !== own) return; // a later one has taken its place, with the panel
     threshold = viewer.threshold = null;
     failed.overlay = true;
+    again.overlay.later();
     trouble("layer", _("The AI overlay could not be loaded."), {
       [_("Try again")]: startThreshold,
-      ...(review && { [_("Read without it")]: () => { failed.overlayWaived = true; judge(); } }),
+      ...(review && { [_("Read without it")]: () => { failed.overlayWaived = true; again.overlay.stop(); judge(); } }),
     });
   }
   judge();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -398,6 +399,32 @@ def test_a_missing_overlay_is_reported_and_blocks_nothing(visitor: Visitor, case
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector("#film[data-overlay=ready]")
     expect(page.locator("#film-trouble")).to_be_empty()
+
+
+def test_a_picture_and_an_overlay_that_a_busy_portal_refused_come_by_themselves(
+    visitor: Visitor, cases: Cases
+) -> None:
+    visitor.refusals_expected = True
+    page = visitor.open("/worklist")
+    asked: Counter[str] = Counter()
+
+    def refuse_once(route: Route) -> None:
+        asked[route.request.url] += 1
+        if asked[route.request.url] == 1:
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    for file in ("pixels", "probability"):
+        page.route(f"**/blobs/{file}*", refuse_once)
+    page.goto(f"{visitor.site.url}/studies/{cases.likely}")
+    for cause in ("pixels", "layer"):
+        expect(page.locator(f"#film-trouble [data-cause={cause}]")).to_be_visible()
+    page.keyboard.press("a")
+    expect(page.locator("#review-status")).to_contain_text("so no finding can be saved")
+    page.wait_for_selector("#film[data-depth=full][data-overlay=ready]")
+    expect(page.locator("#film-trouble")).to_be_empty()
+    assert sorted(asked.values()) == [2, 2]
 
 
 def test_pictures_without_a_result_show_the_reason(visitor: Visitor, cases: Cases) -> None:

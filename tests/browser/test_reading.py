@@ -42,18 +42,23 @@ def test_from_worklist_to_saved_review_by_keyboard_alone(visitor: Visitor) -> No
     page.wait_for_selector(READY)
     page.keyboard.press("0")
     expect(page.locator("#review-current")).to_have_text("None · disagreed")
-    expect(page.locator("#review-reason")).to_have_value("false_alarm")
+    reasons = page.locator("#review-reasons summary")
+    expect(reasons).to_have_text("False alarm")
     page.keyboard.press("d")  # no size without a pneumothorax
-    expect(page.locator("#review-reason")).to_be_focused()
-    page.keyboard.type("Skin")
-    page.keyboard.press("Enter")
+    expect(page.get_by_role("checkbox", name="False alarm")).to_be_focused()
+    for key in ("Space", "Tab", "Space", "Tab", "Space", "Enter"):
+        page.keyboard.press(key)
     expect(page.locator("#review-history [data-count]")).to_have_text("2 versions")
+    expect(reasons).to_have_text("Skin fold or line taken for pleura; Chest drain")
+    page.reload()
+    page.wait_for_selector(READY)
+    expect(reasons).to_have_text("Skin fold or line taken for pleura; Chest drain")
     page.keyboard.press("c")
     page.keyboard.type("a fold, <b>not</b> pleura")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#review-history [data-count]")).to_have_text("3 versions")
     newest = page.locator("#review-history li").first
-    assert "Skin fold" in (newest.text_content() or "")  # the comment keeps the reason
+    assert "pleura; Chest drain" in (newest.text_content() or "")  # the comment keeps the reasons
     page.keyboard.press("a")
     expect(page.locator("#review-current")).to_have_text("Right · agreed")
     page.keyboard.press("d")
@@ -71,7 +76,7 @@ def test_from_worklist_to_saved_review_by_keyboard_alone(visitor: Visitor) -> No
 
 def test_reasons_fit_the_case(visitor: Visitor, cases: Cases) -> None:
     """Nothing was missed beside a positive, and nothing is a false alarm where none was found."""
-    offered = "#review-reason option:not([hidden])"
+    offered = "#review-reasons label:not([hidden])"
 
     def texts(study: object) -> str:
         return " ".join(_open(visitor, study).locator(offered).all_text_contents())

@@ -20,6 +20,7 @@ from portal.reading.lists import claims
 from portal.reading.worklist_rows import WorklistRow
 from portal.studies import worklist_order
 from portal.studies.second_reads import blindness
+from portal.teams import readers
 from portal.vault import Vault
 
 # The oldest of each list are shown: as these are read, others move up.
@@ -37,10 +38,13 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class SecondReads:
-    """What waits for the actor as a second reader, and as a third one."""
+    """What waits for the actor as a second reader, and as a third one; `readers`: how many their
+    team has.
+    """
 
     second: Queue
     third: Queue
+    readers: int
 
 
 def waiting(session: Session, vault: Vault, actor: Actor, now: datetime) -> SecondReads:
@@ -50,15 +54,22 @@ def waiting(session: Session, vault: Vault, actor: Actor, now: datetime) -> Seco
     third = _queue(session, vault, actor, blindness.readable_third(session, actor), now)
     named = [row.study_id.hex for row in (*second.rows, *third.rows)]
     audit.append(session, "worklist_read", actor=actor, now=now, detail={"studies": named})
+    number = readers.count(session, actor.team_id)
     session.commit()
-    return SecondReads(second, third)
+    return SecondReads(second, third, number)
 
 
 def count(session: Session, actor: Actor) -> int:
     """How many exams wait for the actor as a second or third reader, counted to `MOST` + 1."""
     actor.require(Permission.STUDY_LIST)
     query = visible_studies(actor).where(_any(actor))
+    # SQLite has no statistics of an empty table, takes it for a large one, and would begin with all
+    # of the team's exams.
+    is_open = select(SecondRead.study_id).where(SecondRead.ended.is_(None)).limit(1)
     try:
+        if session.scalar(is_open) is None:
+            session.commit()
+            return 0
         found = worklist_order.count(session, query, MOST + 1, _BY_ARRIVAL)
     except database.UNREADABLE as error:
         session.rollback()

@@ -24,7 +24,9 @@ _DIGITS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class SignatureView:
-    """One signature. `amends`: an earlier one stood until then."""
+    """One signature. `amends`: an earlier one stood until then. `shown`: the pictures that were
+    drawn in full on the signer's screen before, None where that is not asked for or not known.
+    """
 
     signature_id: UUID
     review_id: UUID
@@ -36,6 +38,7 @@ class SignatureView:
     hashes: dict[str, Any]
     view: dict[str, Any] | None
     created: datetime
+    shown: frozenset[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from portal.reading import case, findings
 from portal.reading.case_records import PictureView, StudyView
 from portal.reading.signatures import beside_then
 from portal.reading.signatures.records import SignatureView
+from portal.reading.viewing import shown as shown_pictures
 from portal.reading.viewing.beside import Beside
 from portal.studies import exams, status
 from portal.studies.status import State
@@ -84,6 +85,8 @@ def open_signed(
             verdict=verdict,
         ),
     )
+    # Of a version before, and where a program has signed, nothing is known.
+    shown_to = shown_pictures.by_reader(session, signed.signer_id, list(seen), signed.created)
     session.commit()
     then = replace(
         view,
@@ -99,7 +102,7 @@ def open_signed(
         outline_drafts=[],
         addenda=[],
     )
-    return then, signed
+    return then, replace(signed, shown=shown_to or None)
 
 
 def open_beside(

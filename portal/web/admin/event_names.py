@@ -118,6 +118,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "person_joined": lazy("person joined"),
         "person_moved": lazy("person moved"),
         "picture_read": lazy("picture read"),
+        "picture_shown": lazy("picture shown"),
         "priors_listed": lazy("priors listed"),
         "purge_announced": lazy("purge announced"),
         "purge_started": lazy("purge started"),

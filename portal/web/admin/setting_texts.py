@@ -11,11 +11,14 @@ from portal.languages import _, lazy, ngettext, number_text
 from portal.models import AiShown, Language
 from portal.performance.own_reading import LEAST_READERS
 from portal.teams.settings import BOUNDS, DEFAULTS, UNITS, TeamSettings
+from portal.web.present.second_reads.readers import too_few_readers
 
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """One setting on the page. `options`: value and text of a list; empty for a whole number."""
+    """One setting on the page. `options`: value and text of a list; empty for a whole number.
+    `warning`: why it has not all of its effect in this team, "" where it has.
+    """
 
     name: str
     title: str
@@ -23,6 +26,7 @@ class SettingLine:
     value: str
     options: list[tuple[str, str]]
     help: str
+    warning: str = ""
 
     @property
     def is_default(self) -> bool:
@@ -213,10 +217,13 @@ _EFFECTS: Final[Mapping[str, Callable[[TeamSettings], str]]] = MappingProxyType(
 )
 
 
-def lines(now: TeamSettings, chosen: Mapping[str, Any], old_exam_hours: int) -> list[SettingLine]:
+def lines(
+    now: TeamSettings, chosen: Mapping[str, Any], old_exam_hours: int, readers: int
+) -> list[SettingLine]:
     """All settings of a team: those in force, and what was chosen by name.
 
-    `old_exam_hours`: the installation's, which holds where the team has chosen none.
+    `old_exam_hours`: the installation's, which holds where the team has chosen none. `readers`: how
+    many the team has.
     """
     shown = replace(now, old_exam_hours=now.old_exam_hours or old_exam_hours)
     defaults = replace(DEFAULTS, old_exam_hours=old_exam_hours)
@@ -228,6 +235,7 @@ def lines(now: TeamSettings, chosen: Mapping[str, Any], old_exam_hours: int) -> 
             typed(chosen[name]),
             _options(name, defaults),
             _help(name, defaults),
+            too_few_readers(readers) if name == "second_read_percent" else "",
         )
         for name, title in _TITLES.items()
         if name in OFFERED

@@ -77,11 +77,14 @@ def choose(team_id: UUID, name: str) -> BaseResponse | tuple[str, int]:
 
 
 def _team_page(team_id: UUID, *, wrong: str = "", text: str = "", error: str = "") -> str:
-    team, in_force, chosen = team_settings.team_with_settings(db_session(), guard.actor(), team_id)
+    team, in_force, chosen, readers = team_settings.team_with_settings(
+        db_session(), guard.actor(), team_id
+    )
+    old_exam_hours = guard.services().settings.old_exam_hours
     return render_template(
         "admin/team.html",
         team=team,
-        lines=setting_texts.lines(in_force, chosen, guard.services().settings.old_exam_hours),
+        lines=setting_texts.lines(in_force, chosen, old_exam_hours, readers),
         wrong=wrong,
         text=text,
         error=error,

@@ -265,7 +265,8 @@ class Review(Body):
         description="`unaided`: there was no AI result to compare with, or none that the token's "
         "owner may see."
     )
-    reason: Reason | None = Field(description=_REASON)
+    reason: Reason | None = Field(description=f"{_REASON} Of several the first.")
+    reasons: list[Reason] = Field(description="All reasons; empty where there is none.")
     comment: str
     annotations: list[Annotation] = Field(description="What the reader has drawn on the pictures.")
     created: Moment
@@ -325,6 +326,12 @@ class NewReview(Body):
     size: SizeClass | None = Field(None, description=_SIZE)
     reason: Reason | None = Field(
         None, description=f"{_REASON} One that does not fit the result is a conflict."
+    )
+    reasons: list[Reason] | None = Field(
+        None,
+        description="Several reasons, each as `reason`; with `reason` beside it that is one more. "
+        "An empty list is none.",
+        json_schema_extra={"maxItems": len(Reason)},
     )
     comment: str = Field("", json_schema_extra={"maxLength": COMMENT_LENGTH})
     critical: bool | None = Field(

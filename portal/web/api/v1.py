@@ -120,7 +120,7 @@ def review(study_id: UUID) -> tuple[Response, int]:
             study_id,
             finding=sent.finding.value,
             size=sent.size.value if sent.size is not None else None,
-            reason=sent.reason.value if sent.reason is not None else None,
+            reason=_reasons_sent(sent),
             comment=sent.comment,
             seen=sent.seen,
             after=sent.after.hex if sent.after is not None else "",
@@ -136,12 +136,21 @@ def review(study_id: UUID) -> tuple[Response, int]:
         finding=row.finding,
         size=row.size,
         verdict=saved.verdict,
-        reason=saved.reason,
+        reason=next(iter(saved.reasons), None),
+        reasons=list(saved.reasons),
         comment=saved.comment,
         annotations=_annotations(saved.annotations),
         created=row.created,
     )
     return jsonify(body.as_json()), 201 if saved.is_new else 200
+
+
+def _reasons_sent(sent: bodies.NewReview) -> str | None:
+    """The codes as `reviews.add_review` takes them: of `reason` and `reasons` all."""
+    if sent.reason is None and sent.reasons is None:
+        return None
+    named = [*([sent.reason] if sent.reason is not None else []), *(sent.reasons or [])]
+    return ",".join(named)
 
 
 def _newest(study_id: UUID) -> dict[str, bodies.Json]:
@@ -160,7 +169,8 @@ def _review_of(review: ReviewView) -> bodies.Review:
         finding=review.finding,
         size=review.size,
         verdict=review.verdict,
-        reason=review.reason,
+        reason=next(iter(review.reasons), None),
+        reasons=list(review.reasons),
         comment=review.comment,
         annotations=_annotations(review.annotations),
         created=review.created,

@@ -172,6 +172,8 @@ def review(study_id: UUID) -> Response | BaseResponse:
         raise Problem(400, "bad_json", _("Send an object with finding, size, reason and comment."))
     names = ("finding", "size", "reason", "comment", "seen", "after", "drawn")
     fields = {name: sent.get(name) for name in names}
+    if not request.is_json and "reason" in request.form:  # a box for each, and an empty one
+        fields["reason"] = ",".join(filter(None, request.form.getlist("reason")))
     if not all(value is None or isinstance(value, str) for value in fields.values()):
         raise Problem(
             422, "bad_review", _("These fields must be strings: %(names)s.", names=", ".join(names))
@@ -210,7 +212,7 @@ def _saved(saved: reviews.Saved) -> dict[str, Any]:
         finding=row.finding,
         size=row.size,
         verdict=saved.verdict,
-        reason=saved.reason,
+        reasons=saved.reasons,
         comment=saved.comment,
         created=row.created,
         screen=saved.screen,

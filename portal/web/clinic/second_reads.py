@@ -14,6 +14,7 @@ from portal.services import db_session
 from portal.studies.worklist_filters import SECOND_READ
 from portal.web.present import list_filters, list_rows
 from portal.web.present.list_rows import ListRow
+from portal.web.present.second_reads.readers import too_few_readers
 from portal.web.security import guard
 
 blueprint = Blueprint("second_reads", __name__)
@@ -37,6 +38,7 @@ def page() -> str:
         second=_part(found.second),
         third=_part(found.third),
         place={"state": SECOND_READ},
+        too_few=too_few_readers(found.readers),
     )
 
 

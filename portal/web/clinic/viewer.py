@@ -13,7 +13,7 @@ from portal.access import Permission
 from portal.errors import Invalid
 from portal.reading import viewer_preferences
 from portal.reading.signatures import seen
-from portal.reading.viewing import beside, drafts, screen_checks
+from portal.reading.viewing import beside, drafts, screen_checks, shown
 from portal.services import db_session
 from portal.web.present.viewing import beside as beside_view
 from portal.web.present.viewing import screen as screen_view
@@ -54,6 +54,14 @@ def annotations(study_id: UUID) -> Response:
         there = [asdict(one) for one in changed.draft.annotations]
         more = {"annotations": there, "version": changed.draft.version}
         raise Problem(409, changed.code, changed.message, more=more) from None
+    return Response(status=204)
+
+
+@blueprint.post("/studies/<uuid:study_id>/shown")
+@guard.permission(Permission.REVIEW_WRITE, background=True)
+def picture_shown(study_id: UUID) -> Response:
+    """The picture `?picture=` was drawn in full on the reader's screen, for a moment at least."""
+    shown.note(db_session(), guard.actor(), study_id, _named("picture"), guard.now())
     return Response(status=204)
 
 

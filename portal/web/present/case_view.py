@@ -274,6 +274,7 @@ def case_page(
             "annotationsUrl": f"/studies/{view.study_id}/annotations"
             if actor.may(Permission.REVIEW_WRITE)
             else None,
+            "shownUrl": None if signed else _shown_url(view, actor),
             "reviewed": {
                 review.review_id.hex: [asdict(one) for one in kept]
                 for review in view.reviews
@@ -283,6 +284,13 @@ def case_page(
             "mayHaveBeside": bool(signed or view.priors) or len(view.pictures) > 1,
         },
     )
+
+
+def _shown_url(view: StudyView, actor: Actor) -> str | None:
+    """Where the page states that the picture was shown in full; None for who is no reader of it."""
+    if actor.grant or not actor.may(Permission.REVIEW_WRITE):
+        return None
+    return f"/studies/{view.study_id}/shown?picture={view.picture.instance_id}"
 
 
 def _beside_url(view: StudyView, actor: Actor, signed: SignatureView | None) -> str | None:

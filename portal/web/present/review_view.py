@@ -54,7 +54,8 @@ class FindingButton:
 @dataclass(frozen=True)
 class ReviewForm:
     """What a reader can state. `agree` is the finding of who agrees with the AI, "" where there is
-    none to agree with; `known` is read by static/js/case/review.js.
+    none to agree with; `chosen`: the reasons given last; `known` is read by
+    static/js/case/review.js.
     """
 
     findings: list[FindingButton]
@@ -66,7 +67,7 @@ class ReviewForm:
     no_agree: str
     finding: str
     size: str
-    reason: str
+    chosen: list[str]
     seen: str
     readable: bool
     known: dict[str, Any]
@@ -83,7 +84,7 @@ def review_lines(
                 review.verdict.value, review.finding.value if review.finding else None
             ),
             size=str(wording.SIZES[review.size.value]) if review.size else "",
-            reason=str(wording.REASONS[review.reason]) if review.reason else "",
+            reason=wording.reasons_text(review.reasons),
             comment=review.comment,
             reader=review.reader,
             mine=review.reader_id == actor.user_id,
@@ -103,14 +104,14 @@ def review_form(view: StudyView, actor: Actor) -> ReviewForm:
     return ReviewForm(
         findings=[_button(one, key) for one, key in _KEYS.items()],
         sizes=[("", pgettext("of a pneumothorax", "Size")), *wording.SIZES.items()],
-        reasons=[("", pgettext("of a disagreement", "Reason")), *wording.REASONS.items()],
+        reasons=list(wording.REASONS.items()),
         size_note=wording.SIZE_METHOD,
         agree=agrees.value if agrees else "",
         agree_text=_agree_text(agrees),
         no_agree="" if agrees else _why_no_agreement(view),
         finding=stated["finding"],
         size=stated["size"],
-        reason=stated["reason"],
+        chosen=[one for one in stated["reason"].split(",") if one],
         seen=view.state.as_seen,
         readable=is_readable(view),
         known={
@@ -126,12 +127,14 @@ def review_form(view: StudyView, actor: Actor) -> ReviewForm:
 
 
 def stated_by(reviews: Sequence[ReviewView], actor: Actor) -> dict[str, str]:
-    """The codes of the newest review by this person; empty where there is none."""
+    """The codes of the newest review by this person; empty where there is none. Of several reasons
+    with commas between them.
+    """
     mine = next((one for one in reversed(reviews) if one.reader_id == actor.user_id), None)
     return {
         "finding": mine.finding.value if mine and mine.finding else "",
         "size": mine.size.value if mine and mine.size else "",
-        "reason": mine.reason.value if mine and mine.reason else "",
+        "reason": ",".join(mine.reasons) if mine else "",
     }
 
 

@@ -80,13 +80,16 @@ class SignPanel(Stands):
 
 @dataclass(frozen=True)
 class Seen:
-    """The signature whose moment a page shows again."""
+    """The signature whose moment a page shows again. `not_shown`: which of its pictures were not
+    drawn in full on the signer's screen before, in a sentence; "" where all were or none is known.
+    """
 
     id: UUID
     signer: str
     when: datetime
     has_view: bool
     is_superseded: bool
+    not_shown: str
 
 
 def seen(view: StudyView, signature: SignatureView) -> Seen:
@@ -100,6 +103,25 @@ def seen(view: StudyView, signature: SignatureView) -> Seen:
         is_superseded=prediction is not None
         and prediction.map_rows is not None
         and BlobKind.PROBABILITY not in view.picture.blobs,
+        not_shown=_not_shown(view, signature),
+    )
+
+
+def _not_shown(view: StudyView, signature: SignatureView) -> str:
+    if signature.shown is None:
+        return ""
+    numbers = [
+        str(number)
+        for number, one in enumerate(view.pictures, 1)
+        if one.instance_id not in signature.shown
+    ]
+    if not numbers:
+        return ""
+    return ngettext(
+        "Picture %(numbers)s was not shown in full on the signer’s screen before.",
+        "Pictures %(numbers)s were not shown in full on the signer’s screen before.",
+        len(numbers),
+        numbers=", ".join(numbers),
     )
 
 

@@ -4,7 +4,7 @@ Pure functions on plain values. The pages never state "no pneumothorax", only "n
 model misses small ones. Sizes are measurements, without advice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -276,6 +276,11 @@ def retraction(reason: str | None) -> str:
     return _(
         "Retracted: %(reason)s. It stays visible; read without it.", reason=RETRACTIONS[reason]
     )
+
+
+def reasons_text(reasons: Iterable[str]) -> str:
+    """'Chest drain; Poor picture'; empty where no reason is given."""
+    return "; ".join(str(REASONS[one]) for one in reasons)
 
 
 def review_label(verdict: str, finding: str | None) -> str:

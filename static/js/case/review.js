@@ -3,9 +3,10 @@
 import { csrfToken, renewToken } from "../base.js";
 import { refreshTimes } from "../time.js";
 import { NOT_STORED } from "../viewer/drawn_saver.js";
+import { Reasons } from "./reasons.js";
 import { _, ngettext } from "../language.js";
 
-/** @typedef {{ finding: string, size: string, reason: string }} Stated  codes, "" for none */
+/** @typedef {{ finding: string, size: string, reason: string }} Stated  codes, "" for none; of several reasons with commas */
 
 /** What the page shows: the state that a save states as `seen`, the version `after` which it comes,
     the finding by which one agrees with the AI, each finding's reasons.
@@ -14,7 +15,7 @@ import { _, ngettext } from "../language.js";
     }} Known */
 
 /** @typedef {{
-      elements: { size: HTMLSelectElement, reason: HTMLSelectElement, comment: HTMLTextAreaElement }
+      elements: { size: HTMLSelectElement, comment: HTMLTextAreaElement }
         & Record<string, HTMLInputElement>,
       querySelectorAll(selectors: "[data-act=finding]"): NodeListOf<HTMLButtonElement>,
     } & HTMLFormElement} ReviewForm */
@@ -44,7 +45,7 @@ export class Review {
     this.isDrawnStored = isDrawnStored;
     this.saved = saved;
     this.size = form.elements.size;
-    this.reason = form.elements.reason;
+    this.reason = new Reasons(form.querySelector("#review-reasons"));
     this.comment = form.elements.comment;
     this.status = form.querySelector("#review-status");
     this.save = document.getElementById("review-save");
@@ -55,17 +56,16 @@ export class Review {
       if (event.submitter?.name === "finding") this.choose(event.submitter.value);
     });
     this.save.addEventListener("click", () => this.#saveAgain());
-    for (const choice of [this.size, this.reason]) {
-      choice.addEventListener("keydown", (event) => {
-        if (event.key === "Enter") { event.preventDefault(); this.#saveAgain(); }
-        if (event.key === "Escape") choice.blur();
-      });
-    }
+    this.size.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") { event.preventDefault(); this.#saveAgain(); }
+      if (event.key === "Escape") this.size.blur();
+    });
+    this.reason.wire(() => this.#saveAgain(), () => this.#offerSave());
     this.comment.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.#saveAgain(); }
       if (event.key === "Escape") this.comment.blur();
     });
-    for (const field of [this.size, this.reason, this.comment]) field.addEventListener("input", () => this.#offerSave());
+    for (const field of [this.size, this.comment]) field.addEventListener("input", () => this.#offerSave());
     this.#offerChoices();
   }
 
@@ -155,9 +155,7 @@ export class Review {
   #offerChoices() {
     const { finding } = this.known.stated;
     this.size.disabled = finding === "none" || finding === "unsure";
-    const fitting = this.#fitting(finding);
-    for (const option of this.reason.options) option.hidden = option.disabled = Boolean(option.value) && !fitting.has(option.value);
-    this.reason.disabled = !fitting.size;
+    this.reason.offer(this.#fitting(finding));
     this.#offerSave();
   }
 
@@ -222,7 +220,8 @@ export class Review {
     const { stated } = this.known;
     const isOfThis = finding === stated.finding || this.size.value !== stated.size;
     body.set("size", isPositive && isOfThis ? this.size.value : "");
-    body.set("reason", this.#fitting(finding).has(this.reason.value) ? this.reason.value : "");
+    const fitting = this.#fitting(finding);
+    body.set("reason", this.reason.value.split(",").filter((one) => fitting.has(one)).join(","));
     body.set("csrf_token", csrfToken());
     return body;
   }

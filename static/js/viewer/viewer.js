@@ -12,6 +12,7 @@ import { Overlay } from "./overlay.js";
 import { Picture } from "./picture.js";
 import { DrawnSaver } from "./drawn_saver.js";
 import { Saver } from "./saver.js";
+import { Shown } from "./shown.js";
 import { Shutter } from "./shutter.js";
 import { fetchBytes } from "./transfer.js";
 import { restoreTo, stateOf } from "./view_state.js";
@@ -40,7 +41,7 @@ import { Windowing } from "./windowing.js";
       distanceLine: Line | null, levelLines: Line[], otherOutlines: Corner[][], region: Line | null,
       preferences: Preferences, preferencesUrl: string,
       picture: string, annotations: import("./annotations.js").Annotation[], annotationsUrl: string | null,
-      annotationsVersion: string,
+      annotationsVersion: string, shownUrl: string | null,
       reviewed: Record<string, import("./annotations.js").Annotation[]>,
       besideUrl: string | null, mayHaveBeside: boolean,
       seen: import("./view_state.js").ViewState | null,
@@ -93,6 +94,7 @@ export class Viewer extends EventTarget {
     root.querySelector(".film-picture").replaceWith(canvas);
     this.picture = new Picture(canvas, info, () => this.#lose());
     this.loaded = false;     // in full
+    this.shown = new Shown(info.shownUrl);
     /** The slider on the page, once there is one.
         @type {import("../case/threshold.js").Threshold | null} */
     this.threshold = null;
@@ -127,6 +129,7 @@ export class Viewer extends EventTarget {
     await this.picture.load(buffer);
     this.loaded = true;
     this.root.dataset.depth = "full";
+    this.shown.drawn(true);
     this.dispatchEvent(new Event("pixels"));
   }
 
@@ -135,6 +138,7 @@ export class Viewer extends EventTarget {
     if (!this.loaded || this.closed) return;
     this.loaded = false;
     this.root.dataset.depth = "";
+    this.shown.drawn(false);
     this.dispatchEvent(new Event("lost"));
   }
 
@@ -193,6 +197,7 @@ export class Viewer extends EventTarget {
   /** Ends the viewer: nothing is drawn any more. */
   close() {
     this.closed = true;
+    this.shown.close();
     this.resizer.disconnect();
     this.screen?.removeEventListener("change", this.onScreen);
     cancelAnimationFrame(this.#frame);

@@ -38,8 +38,10 @@ def test_the_case_page_names_its_scripts_and_they_weigh_little(
     by_name = {one["name"]: one for one in loaded}
     workers = {name for name in by_name if name.endswith(WORKERS + OF_WORKERS)}
     assert set(by_name) - workers == named, "modulepreload names what the scripts import, no more"
-    assert sum(one["bytes"] for one in by_name.values()) <= MOST_BYTES
-    assert sum(one["packed"] for one in by_name.values()) <= MOST_SENT
+    raw, sent = (sum(one[name] for one in by_name.values()) for name in ("bytes", "packed"))
+    print(f"scripts of the case page: {len(by_name)}, {raw:,} bytes, {sent:,} as they are sent")
+    assert raw <= MOST_BYTES
+    assert sent <= MOST_SENT
 
 
 def test_the_next_case_loads_no_script_again(visitor: Visitor, cases: Cases) -> None:

@@ -700,11 +700,12 @@ def test_an_export_holds_picture_outline_result_and_no_patient(clinic: Clinic) -
     result = json.loads(files["result.json"])
     assert result["prediction"]["probability"] == 0.91
     stated = {"finding": "left", "size": "10_to_30", "verdict": "disagree", "reason": "wrong_side"}
-    assert result["reviews"] == [stated | {"signed": False}]
+    assert result["reviews"] == [stated | {"reasons": ["wrong_side"], "signed": False}]
     assert result["verdict"] == {
         "state": "preliminary",
         "finding": "left",
         "reason": "wrong_side",
+        "reasons": ["wrong_side"],
     }
     (line,) = csv.DictReader(files["result.csv"].decode().splitlines())
     assert (line["picture"], line["probability"], line["finding"]) == ("1", "0.91", "left")
@@ -759,9 +760,16 @@ def test_no_reader_of_many_is_left_out(clinic: Clinic) -> None:
     assert [letters(number) for number in (0, 701, 702)] == ["a", "zz", "aaa"]
 
 
-@pytest.mark.parametrize(("finding", "reason"), [("right", "chest_drain"), ("unsure", "other")])
-def test_an_export_without_the_ai_has_the_readers_reason(
-    clinic: Clinic, finding: str, reason: str
+@pytest.mark.parametrize(
+    ("finding", "reason", "reasons"),
+    [
+        ("right", "chest_drain", ["chest_drain"]),
+        ("unsure", "other", ["other"]),
+        ("unsure", "poor_image,other", ["poor_image", "other"]),
+    ],
+)
+def test_an_export_without_the_ai_has_the_readers_reasons(
+    clinic: Clinic, finding: str, reason: str, reasons: list[str]
 ) -> None:
     set_policy(clinic, AiShown.NEVER)
     study_id = clinic.submit().study_id
@@ -769,9 +777,11 @@ def test_an_export_without_the_ai_has_the_readers_reason(
     state(clinic, clinic.mate, study_id, finding, reason=reason)
     _, files = export(clinic, study_id)
     result = json.loads(files["result.json"])
-    assert (result["prediction"], result["verdict"]["reason"]) == (None, reason)
+    verdict = result["verdict"]
+    assert result["prediction"] is None
+    assert (verdict["reason"], verdict["reasons"]) == (reasons[0], reasons)
     (line,) = csv.DictReader(files["result.csv"].decode().splitlines())
-    assert (line["probability"], line["reason"]) == ("", reason)
+    assert (line["probability"], line["reason"]) == ("", " ".join(reasons))
 
 
 def test_of_pixels_that_are_not_square_the_readers_outline_has_the_files_size(

@@ -13,6 +13,8 @@ from portal.reading import reviews, signing
 from portal.reading.case import open_study
 from portal.reading.lists import claims
 from portal.reading.signing import Proof
+from portal.reading.viewing import shown
+from portal.studies import exams
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
 from tests.support.jobs import facts_of, rendered
@@ -72,6 +74,21 @@ def test_the_percentiles_of_each_step_by_nearest_rank(clinic: Clinic) -> None:
     for step, unit in units.items():
         seconds = [found[step].seconds[percent] for percent in (50, 90, 95)]
         assert seconds == pytest.approx([5 * unit, 9 * unit, 10 * unit], abs=0.01), step
+
+
+def test_the_first_look_is_a_picture_on_the_screen_and_not_the_page_that_was_opened(
+    clinic: Clinic,
+) -> None:
+    study = clinic.submit().study_id
+    clinic.segment(clinic.render(study))
+    with clinic.session as session:
+        picture = exams.pictures(session, [study])[study][0].id
+        claims.claim(session, clinic.mate, study, NOW + timedelta(seconds=60))
+        assert turnaround(session, MONTH)["arrival_to_look"].seconds[50] == pytest.approx(60)
+        for seconds in (90, 120):
+            shown.note(session, clinic.mate, study, picture, NOW + timedelta(seconds=seconds))
+        found = turnaround(session, MONTH)
+    assert found["arrival_to_look"].seconds[50] == pytest.approx(90)
 
 
 def test_an_exam_that_was_read_before_its_result_is_in_no_step_from_result_to_review(

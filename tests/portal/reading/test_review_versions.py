@@ -20,12 +20,14 @@ def test_a_later_comment_keeps_reason_and_size(clinic: Clinic) -> None:
     review(clinic, study_id, finding="none", comment="a fold", now=after(minutes=1))
     review(clinic, study_id, finding="left", size="above_30", now=after(minutes=2))
     review(clinic, study_id, finding="left", comment="drain", now=after(minutes=3))
-    found = [(one.finding, one.size, one.reason, one.comment) for one in versions(clinic, study_id)]
+    found = [
+        (one.finding, one.size, one.reasons, one.comment) for one in versions(clinic, study_id)
+    ]
     assert found == [
-        ("none", None, "skin_fold", ""),
-        ("none", None, "skin_fold", "a fold"),
-        ("left", "above_30", "wrong_side", ""),
-        ("left", "above_30", "wrong_side", "drain"),
+        ("none", None, ("skin_fold",), ""),
+        ("none", None, ("skin_fold",), "a fold"),
+        ("left", "above_30", ("wrong_side",), ""),
+        ("left", "above_30", ("wrong_side",), "drain"),
     ]
     # Taken back on purpose.
     review(clinic, study_id, finding="left", size="", now=after(minutes=4))

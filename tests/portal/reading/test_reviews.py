@@ -93,9 +93,9 @@ def test_reviews_are_added_and_the_last_one_counts(clinic: Clinic) -> None:
     review(clinic, study_id, size="10_to_30", now=after(minutes=1))
     with clinic.session as session:
         view = case.open_study(session, clinic.vault, clinic.owner, study_id, NOW)
-    assert [(r.finding, r.size, r.verdict, r.reason, r.comment) for r in view.reviews] == [
-        ("unsure", None, "unsure", "poor_image", "one\ntwo"),
-        ("right", "10_to_30", "agree", None, ""),
+    assert [(r.finding, r.size, r.verdict, r.reasons, r.comment) for r in view.reviews] == [
+        ("unsure", None, "unsure", ("poor_image",), "one\ntwo"),
+        ("right", "10_to_30", "agree", (), ""),
     ]
     assert (view.state.finding, view.state.reviewed) == ("right", "agree")
     assert view.reviews[0].reader == "Test mate"
@@ -163,6 +163,52 @@ def test_who_disagrees_without_a_reason_gets_the_one_that_is_true(
 ) -> None:
     for given in (None, ""):
         assert review(clinic, clinic.done(**result), finding=finding, reason=given).reason == reason
+
+
+def test_several_reasons_are_stated_in_one_order_and_stay_with_the_finding(
+    clinic: Clinic,
+) -> None:
+    study_id = clinic.done()
+    stated = review(clinic, study_id, finding="none", reason="poor_image,skin_fold,poor_image")
+    assert stated.reasons == ("skin_fold", "poor_image")
+    assert (stated.reason, stated.further_reasons) == ("skin_fold", ["poor_image"])
+    again = review(clinic, study_id, finding="none", reason="skin_fold,poor_image")
+    assert again.id == stated.id
+    longer = review(
+        clinic,
+        study_id,
+        finding="none",
+        comment="A fold.",
+        after=stated.id.hex,
+        now=after(minutes=1),
+    )
+    assert longer.reasons == stated.reasons
+    one = review(
+        *(clinic, study_id),
+        finding="none",
+        reason="skin_fold",
+        after=longer.id.hex,
+        now=after(minutes=2),
+    )
+    assert (one.id != longer.id, one.reasons, one.further_reasons) == (True, ("skin_fold",), None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "code"),
+    [
+        ("skin_fold,missed", errors.Conflict, "reason_does_not_fit"),
+        ("skin_fold,because", Invalid, "unknown_reason"),
+        ("skin_fold;poor_image", Invalid, "unknown_reason"),
+    ],
+)
+def test_of_several_reasons_each_must_be_known_and_fit(
+    clinic: Clinic, reason: str, error: type[Exception], code: str
+) -> None:
+    study_id = clinic.done()
+    with pytest.raises(error) as refused:
+        review(clinic, study_id, finding="none", reason=reason)
+    assert getattr(refused.value, "code", "") == code
+    assert versions(clinic, study_id) == []
 
 
 @pytest.mark.parametrize("finding", ["none", "unsure"])

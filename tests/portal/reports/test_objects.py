@@ -197,12 +197,12 @@ def test_signing_makes_a_verified_set_that_replaces_the_first(clinic: Clinic) ->
 def test_a_rejected_result_gets_a_rejection_note(clinic: Clinic) -> None:
     study = analysed(clinic)
     first = full(clinic, study)
-    sign(clinic, study, "none", reason=Reason.SKIN_FOLD.value)
+    sign(clinic, study, "none", reason=f"{Reason.SKIN_FOLD},{Reason.POOR_IMAGE}")
     second = full(clinic, study, after(minutes=5))
     stated = texts(second["picture-1-sr.dcm"])
     assert "Rejected" in stated
     assert "None seen" in stated
-    assert "Reason: Skin fold" in stated
+    assert "Reason: Skin fold or line taken for pleura; Poor picture" in stated
     named = str(second["picture-1-ko.dcm"])
     for kind in ("seg", "sc", "pr"):
         assert second[f"picture-1-{kind}.dcm"].SOPInstanceUID in named

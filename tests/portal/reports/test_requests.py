@@ -152,6 +152,8 @@ def test_without_the_ai_nothing_of_it_is_in_a_report(clinic: Clinic) -> None:
     [
         ("right", "chest_drain", "Reason: Chest drain"),
         ("unsure", "poor_image", "Reason: Poor picture"),
+        ("unsure", "poor_image,other", "Reason: Poor picture; Other"),
+        ("unsure", "skin_fold,poor_image", "Reason: Poor picture"),
         ("none", "skin_fold", ""),  # the reason for another finding than the AI's
     ],
 )

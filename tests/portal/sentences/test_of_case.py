@@ -115,6 +115,14 @@ def test_a_chest_drain_is_stated(clinic: Clinic) -> None:
     assert "A chest drain is in place." in sentence(clinic, study_id)
 
 
+def test_a_chest_drain_in_a_poor_picture_is_stated_with_both(clinic: Clinic) -> None:
+    study_id = clinic.done()
+    read(clinic, study_id, "left", reason="wrong_side,chest_drain,poor_image")
+    text = sentence(clinic, study_id)
+    assert "A chest drain is in place." in text
+    assert text.endswith("Assessment is limited by the image quality.")
+
+
 def test_it_is_in_the_language_of_the_team_whatever_the_reader_speaks(clinic: Clinic) -> None:
     study_id = clinic.done()
     with clinic.session as session:

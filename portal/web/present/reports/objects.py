@@ -177,7 +177,7 @@ def _reader(about: About, ai: AiPart) -> ReaderPart | None:
         return None
     lines = [
         f"Size by eye: {wording.SIZES[review.size.value]}" if review.size else "",
-        f"Reason: {wording.REASONS[review.reason.value]}" if review.reason else "",
+        f"Reason: {wording.reasons_text(review.reasons)}" if review.reasons else "",
         f"Comment: {review.comment}" if review.comment else "",
         f"Reader: {review.reader}, {review.created:%Y-%m-%d %H:%M} UTC",
     ]
@@ -203,7 +203,7 @@ def _assessment(view: StudyView, instance_id: UUID, review: ReviewView) -> Asses
     if review.verdict is not Verdict.AGREE:
         return None
     is_drawn = instance_id in newest_counting(view.outlines)
-    is_changed = is_drawn or review.reason in _WHAT_IS_WRONG_WITH_IT
+    is_changed = is_drawn or any(one in _WHAT_IS_WRONG_WITH_IT for one in review.reasons)
     return Assessment.CHANGED if is_changed else Assessment.ACCEPTED
 
 

@@ -28,7 +28,7 @@ from portal.reading.case_records import (
     ReviewView,
     StudyView,
 )
-from portal.reading.findings import unaided_reason
+from portal.reading.findings import unaided_reasons
 from portal.reports.pictures import PictureFile
 from portal.studies.reader_outlines import OutlineView, newest_counting
 from portal.studies.status import State
@@ -168,7 +168,7 @@ def _reader(view: StudyView, with_ai: bool) -> Section:
         (_("Pneumothorax"), finding),
         (_("Size by eye"), wording.SIZES[newest.size.value] if newest.size else ""),
         (_("Beside the AI result"), compared),
-        (_("Reason"), _reason(newest, with_ai)),
+        (_("Reason"), _reasons(newest, with_ai)),
         (_("Comment"), newest.comment),
         (_("Reader"), newest.reader),
         (pgettext("time", "Read"), moment_text(newest.created)),
@@ -187,9 +187,9 @@ def _reader(view: StudyView, with_ai: bool) -> Section:
     return Section(title=_("Reader’s finding"), rows=_rows(rows), notes=[*notes, *earlier[:20]])
 
 
-def _reason(review: ReviewView, with_ai: bool) -> str:
-    reason = review.reason if with_ai else unaided_reason(review.finding, review.reason)
-    return wording.REASONS[reason] if reason else ""
+def _reasons(review: ReviewView, with_ai: bool) -> str:
+    given = review.reasons if with_ai else unaided_reasons(review.finding, review.reasons)
+    return wording.reasons_text(given)
 
 
 def standing_review(view: StudyView) -> ReviewView | None:

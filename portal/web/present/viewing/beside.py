@@ -25,6 +25,8 @@ def page(found: Beside, actor: Actor, preferences: Preferences) -> dict[str, Any
         return {"viewer": None, "label": None, "choices": _choices(found)}
     case = case_view.case_page(view, actor, preferences)
     viewer = case.viewer | {"preferencesUrl": None, "annotationsUrl": None}
+    if not shown.is_same_exam:  # a look at a prior is no look at an exam that is to be read
+        viewer["shownUrl"] = None
     viewer["outline"] = viewer["outline"] | {"mayEdit": False}
     return {
         "viewer": viewer,

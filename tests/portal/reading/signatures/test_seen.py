@@ -9,6 +9,9 @@ from portal.models import BlobKind
 from portal.reading import reviews
 from portal.reading.case_records import StudyView
 from portal.reading.signatures import seen
+from portal.reading.viewing import shown
+from portal.studies import exams
+from portal.web.present import sign_view
 from tests.portal.reading.signatures.test_view import SENT
 from tests.portal.reading.test_signing import add, sign
 from tests.support.clinic import Clinic, after
@@ -53,6 +56,27 @@ def test_what_came_later_is_not_in_it(clinic: Clinic) -> None:
     assert (then.state.new_pictures, then.addenda) == (0, [])
     assert then.picture.prediction is not None
     assert BlobKind.PROBABILITY in then.picture.blobs
+
+
+def test_a_picture_that_the_signer_did_not_have_on_the_screen_is_named(clinic: Clinic) -> None:
+    study_id = clinic.submit(**UID, SOPInstanceUID="1.2.3.9.1").study_id
+    clinic.segment(clinic.render(study_id))
+    clinic.submit(**UID, SOPInstanceUID="1.2.3.9.2")
+    signature = sign(clinic, study_id).signature
+
+    def stated() -> str:
+        with clinic.session as session:
+            view, signed = seen.open_signed(
+                session, clinic.vault, clinic.mate, study_id, signature.id, NOW
+            )
+        return sign_view.seen(view, signed).not_shown
+
+    assert stated() == ""  # nothing is known, as of a version before
+    with clinic.session as session:
+        pictures = [row.id for row in exams.pictures(session, [study_id])[study_id]]
+        shown.note(session, clinic.mate, study_id, pictures[0], signature.created)
+        shown.note(session, clinic.mate, study_id, pictures[1], after(hours=5))
+    assert stated() == "Picture 2 was not shown in full on the signer’s screen before."
 
 
 def test_a_result_that_came_later_is_not_shown(clinic: Clinic) -> None:

@@ -9,9 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.accounts import teams
-from portal.models import Role, db
+from portal.models import Role, User, db
 from portal.teams.settings import BOUNDS
-from tests.support.core import Clock
+from tests.support.core import NOW, Clock
 from tests.support.people import PASSWORD, Person
 from tests.support.portal_app import make_person, make_study, post, sign_in
 
@@ -86,6 +86,40 @@ def test_every_setting_has_an_effect_bounds_and_a_default(
         if f'id="{name}"' in page:
             assert f"{bounds.least:,} to {bounds.most:,}; empty for the default: " in page
     assert "more than 24 hours before it arrives" in page  # the installation's
+
+
+@pytest.mark.parametrize(
+    ("active", "disabled", "warning"),
+    [
+        (0, 1, "The team has no reader"),
+        (1, 1, "The team has one reader."),
+        (2, 1, "The team has two readers."),
+        (3, 0, ""),
+    ],
+)
+def test_a_team_whose_second_reads_cannot_end_is_named_with_the_setting(
+    app: Flask,
+    admin_client: FlaskClient,
+    elsewhere: UUID,
+    active: int,
+    disabled: int,
+    warning: str,
+) -> None:
+    people = [
+        make_person(app, Role.READER, team="Elsewhere", name=f"Reader {number}")
+        for number in range(active + disabled)
+    ]
+    make_person(app, Role.TECHNOLOGIST, team="Elsewhere")
+    with app.app_context():
+        for person in people[active:]:
+            db.session.get_one(User, person.id).disabled_at = NOW
+        db.session.commit()
+    assert save(admin_client, elsewhere, "second_read_percent", "10").status_code == 303
+    setting = admin_client.get(f"/admin/teams/{elsewhere}").text
+    setting = setting.split('id="second_read_percent"')[1].split("</section>")[0]
+    assert "About 10 of 100 exams" in setting
+    assert ("notice warn" in setting) is bool(warning)
+    assert warning in setting
 
 
 def test_a_value_that_cannot_be_is_refused_where_it_was_typed(

@@ -90,6 +90,27 @@ def test_from_sending_to_reviewing(app: Flask, program: Program) -> None:
     assert [row["id"] for row in listed["studies"]] == [str(study)]
 
 
+def test_several_reasons_are_sent_and_found_and_one_alone_is_as_it_was(
+    app: Flask, program: Program
+) -> None:
+    study = UUID(program.send(picture()).json["id"])
+    analyse(app, study)
+    both = program.review(study, finding="none", reasons=["poor_image", "skin_fold"])
+    assert (both.status_code, both.json["reason"]) == (201, "skin_fold")
+    assert both.json["reasons"] == ["skin_fold", "poor_image"]
+    assert program.get(f"/studies/{study}").json["reviews"] == [both.json]
+    same = program.review(
+        study, finding="none", reason="skin_fold", reasons=["poor_image"], after=both.json["id"]
+    )
+    assert (same.status_code, same.json) == (200, both.json)
+    alone = program.review(study, finding="none", reason="bulla", after=both.json["id"])
+    assert (alone.json["reason"], alone.json["reasons"]) == ("bulla", ["bulla"])
+    none = program.review(study, finding="none", reasons=[], after=alone.json["id"])
+    assert none.json["reasons"] == ["false_alarm"]
+    wrong = program.review(study, finding="none", reasons=["because"], after=none.json["id"])
+    assert is_problem(wrong, 422, "bad_field")
+
+
 def test_the_same_file_twice_leads_to_the_first(program: Program) -> None:
     first, second = program.send(picture()), program.send(picture(), "other.png")
     assert second.status_code == 202

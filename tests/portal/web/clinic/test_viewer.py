@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
+from portal.models import AuditEvent, db
 from tests.support.people import Person
 from tests.support.portal_app import analyse, csrf_of, make_study, post, sign_in
 
@@ -44,6 +46,29 @@ def test_another_browser_of_the_same_reader_looks_the_same(app: Flask, reader: P
     assert seen["preferences"] == CHOICE | {"brush_mm": 8.0, "brush_px": 40} | links
     assert seen["annotations"] == drawn
     assert (first["annotationsVersion"], seen["annotationsVersion"]) == ("", "a" * 32)
+
+
+def test_a_picture_that_was_shown_is_noted_once_for_each_reader_of_its_exam(
+    app: Flask, reader: Person, technologist: Person
+) -> None:
+    study, other = make_study(app, technologist), make_study(app, technologist, shade=1)
+    analyse(app, study)
+    client = sign_in(app, reader)
+    viewer = viewer_of(client, study)
+    assert viewer["shownUrl"] == f"/studies/{study}/shown?picture={viewer['picture']}"
+    for _ in range(2):
+        assert post(client, viewer["shownUrl"]).status_code == 204
+    with app.app_context():
+        query = select(AuditEvent).where(AuditEvent.event == "picture_shown")
+        (row,) = db.session.scalars(query)
+    assert (row.actor_id, row.study_id) == (reader.id, study)
+    assert row.subject_id == UUID(viewer["picture"])
+    elsewhere = viewer["shownUrl"].replace(str(study), str(other))
+    for path in (elsewhere, f"/studies/{study}/shown", f"/studies/{study}/shown?picture=x"):
+        assert post(client, path).status_code == 404
+    theirs = sign_in(app, technologist)
+    assert viewer_of(theirs, study)["shownUrl"] is None
+    assert post(theirs, viewer["shownUrl"]).status_code in (403, 404)
 
 
 def test_a_window_that_has_not_seen_what_another_one_stored_gets_it(

@@ -61,6 +61,7 @@ ALLOWED: dict[str, Rights] = {
     "retrieval.ask": READ,
     "viewer.annotations": JUDGE,
     "viewer.picture_beside": READ,
+    "viewer.picture_shown": NOBODY,  # the address names no picture; test_viewer has one
     "patient.page": JUDGE,
     "patient.compare": JUDGE,
     "patient.merge": JUDGE,

@@ -181,6 +181,7 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "signing.add": {"reader"},
     "viewer.annotations": {"reader"},
     "viewer.picture_beside": OF_THE_CASE,
+    "viewer.picture_shown": set(),  # the address names no picture; test_viewer has one
     "viewer.screen": {"reader", "outsider"},
     "viewer.check_screen": {"reader", "outsider"},
     "outline.begin": {"reader"},  # what they send is refused with 422
