@@ -22,7 +22,7 @@ from portal.governance import byte_search
 TABLES: Final = (
     *("studies", "instances", "study_names", "blobs", "review_drafts", "outline_drafts"),
     *("dicom_objects", "dicom_sent_objects", "arrivals", "quarantined_files"),
-    *("hospital_orders", "hospital_reports"),
+    *("hospital_orders", "hospital_reports", "report_sends"),
 )
 # Whoever writes waits for a checkpoint that waits for readers, so it does not wait for long.
 _WAIT_SECONDS: Final = 1.0

@@ -51,6 +51,7 @@ _PAGES = (
     "admin.incoming.quarantine",
     "admin.incoming.exam_links",
     "admin.network.hl7_nodes",
+    "admin.network.report_targets",
     "admin.sentences",
     "admin.ai_models",
     "admin.performance",
