@@ -24,7 +24,7 @@ from portal.teams.settings import settings_of
 from portal.vault import Vault
 from worker.contract.contents.report_content import ReportContent
 
-_LONGEST_TEXT: Final = 30_000
+_LONGEST_TEXT: Final = 50_000  # FT has room for 65,536 with its escapes
 _NO_NUMBER: Final = "0" * 32  # of a file, which there is none of
 _PRESENT: Final = {
     Finding.NONE: codes.ABSENT,
@@ -39,10 +39,15 @@ class NotSigned(Exception):
     """There is no signed verdict to be reported."""
 
 
+class TooLong(Exception):
+    """The text has no room in a message: a report is never cut off."""
+
+
 def of_exam(
     session: Session, vault: Vault, actor: Actor, study: Study, compose: Compose, now: datetime
 ) -> Content:
-    """What is sent of an exam that the actor sees; ends the transaction. NotReadable, NotSigned."""
+    """What is sent of an exam that the actor sees; ends the transaction. NotReadable, NotSigned,
+    TooLong."""
     view = case.view_of(session, vault, actor, study, study.id, now, with_others=False)
     phi = sealed_fields.open_phi(vault, sealed_fields.key_of(vault, study), study)
     language = settings_of(session, study.team_id).language
@@ -76,7 +81,10 @@ def _text(report: ReportContent) -> str:
     for section in report.sections:
         rows = [f"{row.label}: {row.text}" for row in section.rows]
         lines += ["", section.title, *rows, *section.notes]
-    return clean_lines("\n".join([*lines, "", report.research]), _LONGEST_TEXT)
+    text = "\n".join([*lines, "", report.research])
+    if len(text) > _LONGEST_TEXT:
+        raise TooLong
+    return clean_lines(text, _LONGEST_TEXT)
 
 
 def _of_reader(view: StudyView) -> Iterator[Observation]:

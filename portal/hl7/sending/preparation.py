@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal.access import Denied
 from portal.hl7.sending import content, ledger, oru, targets
-from portal.hl7.sending.content import NotSigned
+from portal.hl7.sending.content import NotSigned, TooLong
 from portal.hl7.sending.oru import Content, NotEncodable
 from portal.models import ReportMoment, ReportSend, ReportTarget, SendState, Study, VerdictState
 from portal.reading import case, signing
@@ -64,6 +64,9 @@ def _prepared(
         found = content.of_exam(session, vault, targets.actor_of(target), study, compose, now)
     except NotSigned:
         _drop(session, ledger.QUEUE.of(session, claimed), "not_signed", now)
+    except TooLong:
+        ledger.fail(session, ledger.QUEUE.of(session, claimed), "too_long", now)
+        raise _Over from None
     row = ledger.QUEUE.of(session, claimed)
     for value, reason in ((found.patient_id, "no_patient_id"), (found.accession, "no_accession")):
         if not value.strip():

@@ -149,6 +149,7 @@ _REPORT_REASONS: Final = {
     "answered_refused": lazy("It refuses the report (AR)."),
     "charset_lacks": lazy("The target’s character set lacks a character of the report."),
     "clock": lazy("This machine’s clock is wrong."),
+    "too_long": lazy("The report is too long for a message."),
     "second_read": lazy("The case waits for a second reader."),
     "not_now": lazy("Database, store or Redis did not answer."),
     "portal_failed": lazy("The portal failed; its log has the kind of error."),

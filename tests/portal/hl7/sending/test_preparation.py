@@ -222,6 +222,21 @@ def test_a_character_that_the_target_lacks_is_not_replaced(clinic: Clinic) -> No
     assert (send.state, send.reason, receiver.raw) == (SendState.FAILED, "charset_lacks", [])
 
 
+def test_a_report_that_has_no_room_in_a_message_is_not_cut_off(clinic: Clinic) -> None:
+    with running(Receiver()) as receiver, sending(clinic, receiver.port) as sender:
+        target = add_target(clinic, receiver.port)
+        study_id = clinic.done()
+        sign(clinic, study_id)
+        for number in range(26):
+            add(clinic, study_id, f"{number} " + "x" * 1990, now=after(minutes=2, seconds=number))
+        sent(clinic, sender, target)
+    assert {(one.state, one.reason) for one in sends(clinic)} == {
+        (SendState.FAILED, "too_long"),
+        (SendState.DROPPED, "superseded"),
+    }
+    assert receiver.raw == []
+
+
 def test_the_older_of_two_that_wait_is_not_sent(clinic: Clinic) -> None:
     clock = Clock()
     with running(Receiver()) as receiver, sending(clinic, receiver.port, clock) as sender:
