@@ -46,7 +46,7 @@ RESULTS: Final = {
 def test(
     session: Session, actor: Actor | None, settings: Settings, target_id: UUID, now: datetime
 ) -> str:
-    """Call a target and ask; a key of `RESULTS`. Denied where there is no such target."""
+    """Call a target and ask; a key of `RESULTS`. See `targets.one`."""
     target = targets.one(session, actor, target_id)
     control_id = secrets.token_hex(10).upper()
     try:

@@ -116,13 +116,9 @@ def end(session: Session, actor: Actor | None, target_id: UUID, now: datetime) -
 
 
 def one(session: Session, actor: Actor | None, target_id: UUID) -> ReportTarget:
-    """A target that has not ended, or Denied."""
+    """A target: Denied where there is none, Conflict `ended` for one that has ended."""
     may_manage(actor)
-    found = session.get(ReportTarget, target_id, populate_existing=True)
-    session.commit()
-    if found is None or found.ended_at is not None:
-        raise Denied("target")
-    return found
+    return _there(session, session.get(ReportTarget, target_id, populate_existing=True))
 
 
 def actor_of(target: ReportTarget) -> Actor:
@@ -217,9 +213,15 @@ def _part(field: str, text: str, charset: str) -> str:
 
 def _locked(session: Session, target_id: UUID) -> ReportTarget:
     found = session.get(ReportTarget, target_id, with_for_update=True, populate_existing=True)
+    return _there(session, found)
+
+
+def _there(session: Session, found: ReportTarget | None) -> ReportTarget:
     if found is None or found.ended_at is not None:
         session.rollback()
-        raise Denied("target")
+        if found is None:
+            raise Denied("target")
+        raise Conflict("ended", _("The target has ended."))
     return found
 
 

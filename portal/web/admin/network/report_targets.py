@@ -60,7 +60,10 @@ def switch_on(target_id: UUID) -> BaseResponse:
 @_manage
 def end(target_id: UUID) -> BaseResponse:
     """End a target for good."""
-    ended = targets.end(db_session(), guard.actor(), target_id, guard.now())
+    try:
+        ended = targets.end(db_session(), guard.actor(), target_id, guard.now())
+    except Conflict as refused:
+        return _refused(refused)
     flash(_("The target %(name)s has ended.", name=ended.name), "ok")
     return redirect(url_for(_PAGE), 303)
 
@@ -70,7 +73,10 @@ def end(target_id: UUID) -> BaseResponse:
 def test(target_id: UUID) -> BaseResponse:
     """Call the target with a query that names no patient."""
     settings = guard.services().settings
-    result = probe.test(db_session(), guard.actor(), settings, target_id, guard.now())
+    try:
+        result = probe.test(db_session(), guard.actor(), settings, target_id, guard.now())
+    except Conflict as refused:
+        return _refused(refused)
     flash(str(probe.RESULTS[result]), "ok" if result == "answers" else "warn")
     return redirect(url_for(_PAGE), 303)
 
@@ -82,14 +88,21 @@ def send_again(report_send_id: UUID) -> BaseResponse:
     try:
         overview.again(db_session(), guard.actor(), report_send_id, guard.now())
     except Conflict as refused:
-        flash(refused.message, "warn")
-    else:
-        flash(_("It is tried again."), "ok")
+        return _refused(refused)
+    flash(_("It is tried again."), "ok")
+    return redirect(url_for(_PAGE), 303)
+
+
+def _refused(refused: Conflict) -> BaseResponse:
+    flash(refused.message, "warn")
     return redirect(url_for(_PAGE), 303)
 
 
 def _switch(target_id: UUID, *, on: bool) -> BaseResponse:
-    targets.switch(db_session(), guard.actor(), target_id, guard.now(), on=on)
+    try:
+        targets.switch(db_session(), guard.actor(), target_id, guard.now(), on=on)
+    except Conflict as refused:
+        return _refused(refused)
     flash(_("The target is switched on.") if on else _("The target is switched off."), "ok")
     return redirect(url_for(_PAGE), 303)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from portal.access import Denied
+from portal.errors import Conflict
 from portal.hl7.sending import probe, targets
 from portal.models import ReportTarget, SendState
 from tests.portal.reading.test_signing import sign
@@ -97,7 +98,7 @@ def test_the_test_of_a_target_names_no_patient(clinic: Clinic) -> None:
             with pytest.raises(Denied):
                 probe.test(session, clinic.mate, settings, target.id, NOW)
             targets.end(session, clinic.admin, target.id, NOW)
-            with pytest.raises(Denied):
+            with pytest.raises(Conflict):
                 probe.test(session, clinic.admin, settings, target.id, NOW)
     (message,) = receiver.messages
     assert message.msh.msh_9.to_er7() == "NMQ^N01^NMQ_N01"

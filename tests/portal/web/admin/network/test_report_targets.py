@@ -106,7 +106,9 @@ def test_a_target_is_tested_switched_and_ended(
     assert "Hospital RIS has ended" in ended.text
     assert "ris.example" not in ended.text
     for action in ("on", "off", "end", "test"):
-        assert post(admin_client, f"{PAGE}/{target_id}/{action}").status_code == 404
+        late = post(admin_client, f"{PAGE}/{target_id}/{action}", follow_redirects=True)
+        assert "The target has ended." in late.text
+        assert post(admin_client, f"{PAGE}/{uuid4()}/{action}").status_code == 404
     with app.app_context():
         named = AuditEvent.event.startswith("report_target_")
         found = select(AuditEvent.event).where(named).order_by(AuditEvent.seq)
