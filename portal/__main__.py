@@ -18,7 +18,7 @@ except ModuleNotFoundError as missing:
 # Commands that run beside processes that read untrusted files.
 _BESIDE_READERS = (
     *("up", "demo", "sweep", "upgrade", "cohort"),
-    *("dicom-listener", "dicom-sender", "hl7-listener"),
+    *("dicom-listener", "dicom-sender", "hl7-listener", "report-sender"),
 )
 
 

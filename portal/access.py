@@ -18,9 +18,9 @@ from sqlalchemy.orm import aliased
 
 from portal.models import Instance, Role, Study
 
-# `dicom`: what a node sends; `dicom_out`: what is made to be sent to one; `release`: what leaves
+# `dicom`: what a node sends; `dicom_out`, `hl7_out`: what is sent to one; `release`: what leaves
 # quarantine.
-Via = Literal["session", "token", "cli", "dicom", "dicom_out", "release", "hl7"]
+Via = Literal["session", "token", "cli", "dicom", "dicom_out", "release", "hl7", "hl7_out"]
 
 # Not the table itself: in a query about pictures it would be their row.
 _SENT: Final = aliased(Instance, name="sent_picture")
@@ -190,7 +190,7 @@ def _there() -> Select[Study]:
 
 
 def _belongs_to(actor: Actor) -> ColumnElement[bool]:
-    if actor.role is Role.READER or actor.via == "dicom_out":
+    if actor.role is Role.READER or actor.via in ("dicom_out", "hl7_out"):
         return Study.team_id == actor.team_id
     if actor.role is Role.TECHNOLOGIST:
         # Looked up for each study: a list of all that a person ever sent takes longer to make.

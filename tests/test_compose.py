@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 from tests.test_deployment import COMPOSE, DOCKERFILE, SERVICES, WORKERS, pins, stages
 from worker.settings import VARIABLES as WORKER_VARIABLES
 
-OURS = ("portal", "scheduler", "migrate", "dicom", "dicom-sender", "hl7")
+OURS = ("portal", "scheduler", "migrate", "dicom", "dicom-sender", "hl7", "report-sender")
 SECRETS_SCRIPT = ROOT / "deploy" / "make_secrets.sh"
 # A command that an image would have to hold.
 NOT_PASSED = {"PLEURA_KEY_RING_COMMAND", "PLEURA_KEY_RING_STORE_COMMAND"}
@@ -38,7 +38,7 @@ NOT_OF_THE_MIGRATION = {
 }
 # Neither listens for DICOM nor calls its nodes.
 OF_DICOM = {one.name for one in Settings.describe() if one.name.startswith("PLEURA_DICOM_")}
-# One process listens for HL7.
+# Two processes speak HL7.
 OF_HL7 = {one.name for one in Settings.describe() if one.name.startswith("PLEURA_HL7_")}
 # PostgreSQL and Redis, the signature and the bucket: production does not start without them.
 OF_ALL_OURS = {"database_url", "redis_url", "secret_key", "bucket_key_id", "bucket_secret"}
@@ -51,6 +51,7 @@ SECRETS_OF = {
     "dicom": OF_ALL_OURS,
     "dicom-sender": OF_ALL_OURS,
     "hl7": OF_ALL_OURS,
+    "report-sender": OF_ALL_OURS,
     "scheduler": OF_ALL_OURS | {"smtp_password", "webhook_secret"},
     **{name: {"redis_worker_url", "worker_token"} for name in WORKERS},
 }
@@ -81,6 +82,7 @@ def test_every_setting_of_the_portal_can_be_given(service: str) -> None:
         "dicom": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION | OF_HL7,
         "dicom-sender": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION | OF_HL7,
         "hl7": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION | OF_DICOM,
+        "report-sender": OF_THE_PORTAL_ALONE | NOT_OF_THE_MIGRATION | OF_DICOM,
     }[service]
     assert missing == expected, "name them in docker-compose.yml, or here with the reason"
 
@@ -149,7 +151,7 @@ def test_the_script_makes_every_secret_and_production_takes_them(
             name, filled.replace("/var/lib/pleura-keys/key_ring", f"{folder}/key_ring")
         )
     monkeypatch.setenv("PLEURA_BASE_URL", "https://xray.example")
-    if service == "hl7":  # which speaks TLS, or plain where that was chosen
+    if service in ("hl7", "report-sender"):  # which speaks TLS, or plain where that was chosen
         assert [one.split()[0] for one in production_problems()] == ["PLEURA_HL7_HOST"]
         monkeypatch.setenv("PLEURA_HL7_PLAIN", "yes")
     assert production_problems() == []
@@ -288,7 +290,7 @@ def test_the_trial_tries_what_the_compose_file_holds() -> None:
     from deploy.trial import containers, parts
 
     # A GPU, and what is asked for by its profile, are not tried.
-    untried = {"segment-gpu", "dicom", "dicom-sender", "hl7"}
+    untried = {"segment-gpu", "dicom", "dicom-sender", "hl7", "report-sender"}
     assert {*containers.ORDER, *untried} == set(SERVICES)
     assert set(parts.PARTS) == set(SERVICES) - {"migrate", *untried}
 

@@ -47,6 +47,7 @@ ITS_OWN_FILES = {
 }
 NO_SECRETS = {variable.name for variable in PortalSettings.describe() if not variable.secret}
 
+OURS = {"migrate", "portal", "scheduler", "dicom", "dicom-sender", "hl7", "report-sender"}
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
@@ -57,8 +58,7 @@ def stages() -> dict[str, str]:
 
 
 def test_the_house_has_every_room() -> None:
-    ours = {"migrate", "portal", "scheduler", "dicom", "dicom-sender", "hl7"}
-    expected = {"postgres", "redis", *ours, *WORKERS}
+    expected = {"postgres", "redis", *OURS, *WORKERS}
     assert set(SERVICES) == expected
 
 
@@ -146,6 +146,7 @@ def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> Non
         "dicom",
         "dicom-sender",
         "hl7",
+        "report-sender",
     }
     # A worker of its own machine has no volume; models are read by those who compute with them.
     models = ["models:/var/lib/pleura/models:ro"] if name != "render" else []
@@ -154,7 +155,7 @@ def test_a_worker_holds_two_secrets_and_reaches_two_neighbours(name: str) -> Non
 
 def test_the_key_ring_can_be_replaced_by_whoever_needs_it_and_nobody_else_has_it() -> None:
     holders = {name for name, its in SERVICES.items() if f"keys:{KEYS}" in its.get("volumes", [])}
-    assert holders == {"migrate", "portal", "scheduler", "dicom", "dicom-sender", "hl7"}
+    assert holders == OURS
     for name in holders:
         ring = Path(SERVICES[name]["environment"]["PLEURA_KEY_RING_FILE"])
         assert str(ring.parent) == KEYS, "a file that is mounted by itself can't be replaced"

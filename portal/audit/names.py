@@ -20,6 +20,7 @@ from portal.models import (
     Hl7Node,
     Invitation,
     ModelVersion,
+    ReportTarget,
     Study,
     Team,
     User,
@@ -107,5 +108,6 @@ _NAMED: Final[Collection[tuple[Any, Any]]] = (
     (ModelVersion.id, ModelVersion.name),
     (DicomNode.id, DicomNode.name),
     (Hl7Node.id, Hl7Node.name),
+    (ReportTarget.id, ReportTarget.name),
     (User.id, User.name),
 )

@@ -18,6 +18,7 @@ from portal.cli.audit import audit_options
 from portal.cli.cohorts import cohort_options
 from portal.cli.dicom import dicom_options, listen, send
 from portal.cli.hl7 import hl7_options, listen_to_hl7
+from portal.cli.report_targets import send_reports, target_options
 from portal.cli.worker_tokens import worker_token_options
 from portal.governance import scheduler_signs
 from portal.operations import first_start, key_rotation
@@ -233,6 +234,10 @@ COMMANDS: Final = (
     Command("dicom-sender", "send results to DICOM nodes, until it is stopped", send),
     Command("hl7", "HL7 nodes: list, add, change", _action, hl7_options),
     Command("hl7-listener", "take what HL7 nodes send, until it is stopped", listen_to_hl7),
+    Command(
+        "report-targets", "systems that get reports: list, add, test, end", _action, target_options
+    ),
+    Command("report-sender", "send reports to their targets, until it is stopped", send_reports),
     Command("audit", "the access log: verify, anchor, export", _action, audit_options),
     Command(
         "sweep",

@@ -23,7 +23,7 @@ TABLES: Final = (
     *("studies", "instances", "study_names", "blobs", "review_drafts", "outline_drafts"),
     *("dicom_objects", "dicom_sent_objects", "dicom_asked_objects", "arrivals"),
     "quarantined_files",
-    *("hospital_orders", "hospital_reports"),
+    *("hospital_orders", "hospital_reports", "report_sends"),
 )
 # Whoever writes waits for a checkpoint that waits for readers, so it does not wait for long.
 _WAIT_SECONDS: Final = 1.0

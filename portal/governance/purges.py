@@ -45,6 +45,7 @@ from portal.models import (
     OutlineDraft,
     Purge,
     PurgeReason,
+    ReportSend,
     RetrievalState,
     ReviewDraft,
     SendState,
@@ -231,6 +232,13 @@ def _destroy(
         .where(DicomRetrieval.study_id.in_(gone.study_ids), DicomRetrieval.finished_at.is_(None))
         .values(state=RetrievalState.DROPPED, reason="purged", claimed_until=None, finished_at=now)
     )
+    of_gone = ReportSend.study_id.in_(gone.study_ids)
+    session.execute(
+        update(ReportSend)
+        .where(of_gone, ReportSend.finished_at.is_(None))
+        .values(state=SendState.DROPPED, reason="purged", claimed_until=None, finished_at=now)
+    )
+    session.execute(update(ReportSend).where(of_gone).values(sealed_remark=None, content_key=None))
     for kept in gone.quarantined:
         session.delete(kept)
     for stated_outside in gone.hospital:

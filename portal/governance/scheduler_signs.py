@@ -17,6 +17,7 @@ from portal.models import (
     DicomNode,
     DicomSource,
     Hl7Node,
+    ReportTarget,
     RetrieveKind,
     SchedulerSign,
 )
@@ -27,6 +28,7 @@ LOOPS: Final = (SWEEP, LINK)
 DICOM: Final = "dicom"
 DICOM_SENDER: Final = "dicom_sender"
 HL7: Final = "hl7"
+REPORT_SENDER: Final = "report_sender"
 # The sweep comes every 5 seconds, the link's sign every 10: who missed several does not work.
 OLD_SECONDS: Final = 60.0
 
@@ -118,6 +120,17 @@ def sender_works(session: Session) -> bool:
     works = DICOM_SENDER in _fresh(session)
     session.commit()
     return works
+
+
+def report_sender_is_silent(session: Session) -> bool:
+    """The same of targets that are to get reports, and their sender."""
+    receiving = select(ReportTarget.id).where(ReportTarget.disabled_at.is_(None)).limit(1)
+    return _is_silent(session, receiving, REPORT_SENDER)
+
+
+def report_sender_works(session: Session) -> bool:
+    """Whether a sender of reports has given a sign within the last minute."""
+    return _works(session, REPORT_SENDER)
 
 
 def _fresh(session: Session) -> set[str]:

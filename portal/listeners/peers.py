@@ -73,3 +73,18 @@ def tls_context(files: tuple[Path, Path, Path]) -> ssl.SSLContext:
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(authorities)
     return context
+
+
+def calling_context(files: tuple[Path, Path, Path]) -> ssl.SSLContext:
+    """The same to call a system: with our certificate, to a peer whose certificate one of the
+    authorities has signed. It is known by its fingerprint, which the caller compares, not by a host
+    name: equipment has certificates without.
+    """
+    certificate, key, authorities = files
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(authorities)
+    return context

@@ -36,6 +36,7 @@ from portal.models.network.hl7 import (
 )
 from portal.models.network.links import ExamLinkKey
 from portal.models.network.quarantine import QuarantinedFile
+from portal.models.network.report_sends import ReportMoment, ReportSend, ReportTarget
 from portal.models.network.retrievals import (
     AskedState,
     BackfillState,
@@ -230,6 +231,9 @@ __all__ = [
     "RefusedFile",
     "Report",
     "ReportFile",
+    "ReportMoment",
+    "ReportSend",
+    "ReportTarget",
     "RetractionReason",
     "RetrievalState",
     "RetrieveKind",

@@ -42,7 +42,10 @@ class Addendum(Base):
     """A text on a signed exam, sealed under the key of the exam `study_id`."""
 
     __tablename__ = "addenda"
-    __table_args__ = (Index("ix_addenda_study", "study_id", "created"),)
+    __table_args__ = (
+        Index("ix_addenda_study", "study_id", "created"),
+        Index("ix_addenda_created", "created"),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id"))
     signature_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("signatures.id"))

@@ -243,6 +243,10 @@ def _hl7(session: Session) -> Check:
             "Their systems keep what they can't send, and send it later."
         )
         return Check("hl7", "warning", text, advice)
+    if scheduler_signs.report_sender_is_silent(session):
+        text = "targets are to get reports, and no sender has reported for a minute, or ever"
+        advice = "Start `python -m portal report-sender`. What is to be sent waits meanwhile."
+        return Check("hl7", "warning", text, advice)
     works = scheduler_signs.hl7_works(session)
     return Check("hl7", "ok", "the listener works" if works else "no node may send")
 

@@ -36,6 +36,7 @@ from portal.models import (
     OutlineDraft,
     QuarantinedFile,
     RefusedFile,
+    ReportSend,
     Review,
     ReviewAnnotations,
     ReviewDraft,
@@ -66,6 +67,7 @@ Row = TypeVar(
     Arrival,
     Communication,
     DicomSentObject,
+    ReportSend,
 )
 Apart = TypeVar("Apart", DicomRefusal, ExamLinkKey, RefusedFile, HospitalOrder, HospitalReport)
 _AT_ONCE: Final = 200
@@ -219,10 +221,11 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
     arrivals = rows(Arrival, Arrival.instance_id.in_(of_these))
     sent = rows(DicomSentObject, DicomSentObject.instance_id.in_(of_these))
     informed = rows(Communication, Communication.study_id == study_id)
+    reports = rows(ReportSend, ReportSend.study_id == study_id)
     session.commit()  # files are read while nothing is locked
     data_key = b""
     if study is None:  # what its key has sealed can't be opened; its pictures have their own
-        reviews, addenda, grants, informed = [], [], [], []
+        reviews, addenda, grants, informed, reports = [], [], [], [], []
     else:
         try:
             data_key = sealed_fields.key_of(vault, study)
@@ -319,6 +322,13 @@ def _study(session: Session, vault: Vault, study_id: UUID, report: Report) -> li
                 "dicom_sent_objects.sealed_comment",
                 node_answer.send_id,
                 partial(sealed_fields.open_answer, vault, key, node_answer),
+            )
+    for send in reports:
+        if send.sealed_remark is not None:
+            opens(
+                "report_sends.sealed_remark",
+                send.id,
+                partial(sealed_fields.open_remark, vault, data_key, send),
             )
     for record in informed:
         opens(

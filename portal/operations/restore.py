@@ -31,6 +31,7 @@ from portal.models import (
     Invitation,
     LoginSession,
     QuarantinedFile,
+    ReportTarget,
     WorkerToken,
 )
 from portal.operations.backup import RING_MARK, ReportProgress
@@ -299,5 +300,9 @@ def _end_ways_in(session: Session, now: datetime) -> dict[str, int]:
         .where(Hl7Node.disabled_at.is_(None))
         .values(disabled_at=now)
         .returning(Hl7Node.id),
+        "report_targets": update(ReportTarget)
+        .where(ReportTarget.disabled_at.is_(None))
+        .values(disabled_at=now)
+        .returning(ReportTarget.id),
     }
     return {name: len(session.scalars(way).all()) for name, way in ways.items()}

@@ -17,6 +17,7 @@ class Options:
     render_workers: int = 1
     segment_workers: int = 1
     dicom: bool = False
+    hl7: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dicom",
         action="store_true",
         help="listen for DICOM too, at PLEURA_DICOM_PORT (11112)",
+    )
+    parser.add_argument(
+        "--hl7",
+        action="store_true",
+        help="listen for HL7 too, at PLEURA_HL7_PORT (2575), and send reports",
     )
 
 

@@ -31,6 +31,7 @@ from worker.isolation import confinement, environment
 PORTS_TRIED = 10
 READY_SECONDS = 120.0
 DICOM_PORT = 11112
+HL7_PORT = 2575
 # Secrets and addresses of the portal that no worker may have.
 NOT_FOR_WORKERS = (
     "DATABASE_URL",
@@ -242,31 +243,44 @@ class _Tree:
         self._require(portal, READY_SECONDS)
         if self.options.dicom:
             self._start_dicom(variables, secrets)
+        if self.options.hl7:
+            self._start_hl7(variables, secrets)
 
     def _start_dicom(self, variables: dict[str, str], secrets: list[int]) -> None:
         port = self.settings.dicom.port if self.settings.dicom else DICOM_PORT
-        child = Child(
-            "dicom",
-            [sys.executable, "-m", "portal", "dicom-listener"],
+        self._start_network(
+            {"dicom": "dicom-listener", "dicom-sender": "dicom-sender"},
             {**variables, "PLEURA_DICOM_PORT": str(port)},
-            lambda: True,
-            layer=2,
-            grace_seconds=25.0,
-            pass_fds=secrets,
+            secrets,
         )
-        sender = Child(
-            "dicom-sender",
-            [sys.executable, "-m", "portal", "dicom-sender"],
-            {**variables, "PLEURA_DICOM_PORT": str(port)},
-            lambda: True,
-            layer=2,
-            grace_seconds=25.0,
-            pass_fds=secrets,
-        )
-        self.supervisor.start(child)
-        self.supervisor.start(sender)
         title = self.settings.dicom.ae_title if self.settings.dicom else "PLEURA"
         _print_line(f"DICOM: {title} listens at port {port}; its nodes are under Teams")
+
+    def _start_hl7(self, variables: dict[str, str], secrets: list[int]) -> None:
+        port = self.settings.hl7.port if self.settings.hl7 else HL7_PORT
+        self._start_network(
+            {"hl7": "hl7-listener", "report-sender": "report-sender"},
+            {**variables, "PLEURA_HL7_PORT": str(port)},
+            secrets,
+        )
+        _print_line(f"HL7: it listens at port {port}; nodes and report targets are under Teams")
+
+    def _start_network(
+        self, commands: dict[str, str], variables: dict[str, str], secrets: list[int]
+    ) -> None:
+        """Start processes that speak with other systems, each by its command."""
+        for name, command in commands.items():
+            self.supervisor.start(
+                Child(
+                    name,
+                    [sys.executable, "-m", "portal", command],
+                    variables,
+                    lambda: True,
+                    layer=2,
+                    grace_seconds=25.0,
+                    pass_fds=secrets,
+                )
+            )
 
     def _await_workers(self, workers: list[Child]) -> None:
         """Wait for the workers; without one the portal runs all the same, with a warning."""

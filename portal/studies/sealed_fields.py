@@ -17,6 +17,7 @@ from portal.models import (
     HospitalReport,
     Instance,
     OutlineDraft,
+    ReportSend,
     Review,
     ReviewAnnotations,
     ReviewDraft,
@@ -313,6 +314,18 @@ def open_answer(vault: Vault, data_key: bytes, row: DicomSentObject) -> str:
 
 def _aad_of_answer(row: DicomSentObject) -> str:
     return f"dicom_sent_objects:{row.send_id}:{row.sop_key}:comment"
+
+
+def seal_remark(vault: Vault, data_key: bytes, send_id: UUID, remark: str) -> bytes:
+    """What a target remarked on a report, for `report_sends.sealed_remark`."""
+    return vault.seal(data_key, f"report_sends:{send_id}:remark", remark.encode())
+
+
+def open_remark(vault: Vault, data_key: bytes, row: ReportSend) -> str:
+    """What a target remarked on a report; empty where it did not."""
+    if row.sealed_remark is None:
+        return ""
+    return vault.open_(data_key, f"report_sends:{row.id}:remark", row.sealed_remark).decode()
 
 
 def seal_explanation(vault: Vault, data_key: bytes, grant_id: UUID, words: str) -> bytes:

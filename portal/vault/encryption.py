@@ -5,8 +5,10 @@ which count under a key of their own.
 """
 
 import secrets
+from datetime import datetime
 from typing import Final
 
+from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -75,3 +77,8 @@ class ChunkCipher:
 def key_mark(key: bytes, salt: bytes) -> str:
     """A mark by which the key of a stream is recognised; nothing of the key follows from it."""
     return derive(key, f"mark:{salt.hex()}")[:8].hex()
+
+
+def certificate_end(pem: bytes) -> datetime:
+    """When the first certificate of a PEM file ends; ValueError for a file without one."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc

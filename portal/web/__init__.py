@@ -52,6 +52,7 @@ _PAGES = (
     "admin.incoming.exam_links",
     "admin.network.hl7_nodes",
     "admin.network.dicom_backfills",
+    "admin.network.report_targets",
     "admin.sentences",
     "admin.ai_models",
     "admin.performance",

@@ -57,6 +57,7 @@ PAGES = [
     ("/open", None),
     ("/open/exam", None),
     ("/admin/hl7", Role.ADMIN),
+    ("/admin/report-targets", Role.ADMIN),
     ("/admin/teams/{team}", Role.ADMIN),
     ("/admin/jobs", Role.ADMIN),
     ("/admin/performance", Role.ADMIN),

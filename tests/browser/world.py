@@ -184,6 +184,7 @@ def _people(world: World) -> None:
     _nodes(world)
     world.more["hl7_node"] = hospital.add_nodes(site)
     world.more["hospital"] = hospital.add_case(site)
+    hospital.add_targets(site, world.more["hospital"])
     _count(world)
     client = sign_in(site.app, people["outsider"])
     form = {"reason": "emergency", "explanation": "Called by the ward, their reader is away."}

@@ -126,6 +126,7 @@ OF_THE_IMAGE: list[tuple[tuple[str, ...], str]] = [
     (("dicom", "refused"), "Nothing was refused in the last thirty days."),
     (("dicom", "sends"), "Nothing waits to be sent, and nothing failed."),
     (("hl7", "nodes"), "No HL7 node was added yet."),
+    (("report-targets", "list"), "No report target was added yet."),
     (("sweep",), ""),
     (("audit", "anchor"), "Anchored at row "),
     (("audit", "verify"), "The access log is whole"),
@@ -147,6 +148,7 @@ FINDING = {
     "dicom-sender": "Set PLEURA_DICOM_PORT, such as 11112",
     "hl7 alive": "",
     "hl7-listener": "Set PLEURA_HL7_PORT, such as 2575.",
+    "report-sender": "Set PLEURA_HL7_PORT, such as 2575:",
     "up --no-open": "Pleura can't start: its workers need cv2, ",
     "demo --no-open": "Pleura can't start: its workers need cv2, ",
 }

@@ -14,6 +14,7 @@ from pynetdicom.presentation import PresentationContext
 from portal.dicom_network import association, classes
 from portal.dicom_network.memory import Held
 from portal.exchange import outbound
+from portal.listeners import peers
 from portal.models import DicomNode
 from portal.settings import Settings
 
@@ -94,18 +95,8 @@ def _shows(association: Any, fingerprint: str) -> bool:
 
 
 def _tls(settings: Settings, node: DicomNode) -> tuple[ssl.SSLContext, str] | None:
-    """By TLS with our certificate, to a peer whose certificate one of the authorities has signed.
-
-    A node is known by its fingerprint, not by a host name: equipment has certificates without.
-    """
+    """TLS with our certificate for a node that shows one of its own; None for others."""
     files = settings.dicom.tls_files if settings.dicom is not None else None
     if node.fingerprint is None or files is None:
         return None
-    certificate, key, authorities = files
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(authorities)
-    return context, node.host or ""
+    return peers.calling_context(files), node.host or ""

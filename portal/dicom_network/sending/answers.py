@@ -2,20 +2,13 @@
 what could name a patient.
 """
 
-import re
 from enum import StrEnum
 from typing import Final
 
-from portal.formats.display_text import clean
+from portal.sends import remarks
 from portal.studies.sealed_fields import Patient
 
 MOST_CHARACTERS: Final = 64  # of an Error Comment (0000,0902)
-_HIDDEN: Final = "…"
-_WORD: Final = re.compile(r"[^\s,;:=^()\[\]'\"/\\]+")
-# Numbers as long as this are dates, accession numbers or patient IDs; UIDs are longer still.
-_LONG_NUMBER: Final = re.compile(r"\d{5,}|\d+(?:\.\d+){3,}")
-_SHORTEST: Final = 2
-_LONG_ENOUGH: Final = 4
 
 
 class Meaning(StrEnum):
@@ -47,17 +40,4 @@ def comment(text: object, patient: Patient) -> str:
     """A node's comment as it is kept: at most 64 characters, without control characters, long
     numbers and words of the patient's.
     """
-    shown = clean(str(text or ""), MOST_CHARACTERS)
-    named = {
-        word.casefold()
-        for value in (patient.patient_name, patient.patient_id, patient.accession)
-        for word in (value, *_WORD.findall(value))
-        if len(word) >= _SHORTEST
-    }
-    shown = _LONG_NUMBER.sub(_HIDDEN, shown)
-    for word in sorted(named, key=len, reverse=True):
-        sought = re.escape(word)
-        if len(word) < _LONG_ENOUGH:  # it is a part of other words by chance
-            sought = rf"(?<!\w){sought}(?!\w)"
-        shown = re.sub(sought, _HIDDEN, shown, flags=re.IGNORECASE)
-    return shown[:MOST_CHARACTERS].strip()
+    return remarks.without_patient(text, patient, MOST_CHARACTERS)

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from portal.access import Actor, Denied
 from portal.dicom_network import nodes
 from portal.dicom_network.sending import ledger
-from portal.dicom_network.sending.ledger import Claim
 from portal.errors import Conflict
 from portal.jobs import sweeper
 from portal.jobs.results import object_archive
@@ -37,6 +36,8 @@ from portal.models import (
 )
 from portal.reading import case
 from portal.reports import made, objects, requests
+from portal.sends import queue
+from portal.sends.queue import Claim
 from portal.services import Services
 from portal.studies import exams, sealed_fields, status, stored_files
 from portal.teams import ai_visibility
@@ -44,11 +45,8 @@ from portal.vault import NotReadable, Vault
 from worker.contract.contents.object_content import MadeObject
 
 AGAIN: Final = "again"  # why a send waits that an administrator tries again
-# How soon it is looked again whether a worker is done, and whether an exam may be sent.
+# How soon it is looked again whether a worker is done.
 _SOON: Final = 2.0
-_HELD_SECONDS: Final = 60.0
-_HELD_SHARE: Final = 0.1  # of the time that it waits already
-_LONGEST_HELD: Final = 3600.0
 
 
 _OVER: Final = (SentState.PROVEN, SentState.FAILED)
@@ -90,7 +88,7 @@ def prepare(
 
 def is_to_be_sent(session: Session, vault: Vault, claimed: Claim, now: datetime) -> bool:
     """Whether the objects of a prepared send are still those to be sent; else it was settled."""
-    row = ledger.of(session, claimed)
+    row = ledger.QUEUE.of(session, claimed)
     listed = ledger.objects_of(session, row.id)
     session.commit()
     if listed and all(one.state in _OVER for one in listed):
@@ -99,7 +97,7 @@ def is_to_be_sent(session: Session, vault: Vault, claimed: Claim, now: datetime)
         study, actor = check(session, vault, claimed, now)
     except _Over:
         return False
-    row = ledger.of(session, claimed)
+    row = ledger.QUEUE.of(session, claimed)
     report_id, listed = row.report_id, ledger.objects_of(session, row.id)
     session.commit()
     # A set that the node has a part of is completed: what has changed since is sent by its own.
@@ -108,9 +106,9 @@ def is_to_be_sent(session: Session, vault: Vault, claimed: Claim, now: datetime)
     if report_id is not None and objects.is_current(session, vault, actor, study, report_id, now):
         session.commit()
         return True
-    row = ledger.of(session, claimed)
+    row = ledger.QUEUE.of(session, claimed)
     _begin_anew(session, row)
-    ledger.wait(session, row, SendState.PREPARING, 0.0, "changed")
+    ledger.QUEUE.wait(session, row, SendState.PREPARING, 0.0, "changed")
     return False
 
 
@@ -141,7 +139,7 @@ def check(session: Session, vault: Vault, claimed: Claim, now: datetime) -> tupl
     """The exam of a send and in whose name it is opened, where it may be sent now; else the send
     is settled and `_Over` raised.
     """
-    row = ledger.of(session, claimed)
+    row = ledger.QUEUE.of(session, claimed)
     node = session.get_one(DicomNode, row.node_id, populate_existing=True)
     study = session.get(Study, exams.survivor_of(session, row.study_id), populate_existing=True)
     actor = nodes.receiver_of(node)
@@ -215,7 +213,7 @@ def _prepared(
     now: datetime,
 ) -> bool:
     vault, study_id = services.vault, study.id
-    row = ledger.of(session, claimed)
+    row = ledger.QUEUE.of(session, claimed)
     report_id, is_again = row.report_id, row.reason == AGAIN
     session.commit()
     try:
@@ -224,7 +222,7 @@ def _prepared(
         ):
             asked = requests.request(session, vault, actor, study_id, composes.report, now)
             report_id = asked.report.id
-            row = ledger.of(session, claimed)
+            row = ledger.QUEUE.of(session, claimed)
             if row.report_id != report_id:
                 _begin_anew(session, row)
             row.report_id = report_id
@@ -245,13 +243,13 @@ def _prepared(
         _after_conflict(session, claimed, conflict.code, now)
     except Denied:
         session.rollback()
-        _drop(session, ledger.of(session, claimed), "purged", now)
-    row = ledger.of(session, claimed)
+        _drop(session, ledger.QUEUE.of(session, claimed), "purged", now)
+    row = ledger.QUEUE.of(session, claimed)
     if view.state == "failed":
         ledger.fail(session, row, "report_failed", now)
         return False
     if view.objects is None or view.objects.state == "waiting" or (is_again and has_failed):
-        ledger.wait(session, row, SendState.PREPARING, _SOON, "being_made")
+        ledger.QUEUE.wait(session, row, SendState.PREPARING, _SOON, "being_made")
         return False
     if view.objects.state == "failed":
         ledger.fail(session, row, "objects_failed", now)
@@ -263,7 +261,7 @@ def _prepared(
 def _list(session: Session, vault: Vault, claimed: Claim, report_id: UUID, now: datetime) -> bool:
     """Write down which objects the node is to get."""
     found = files(session, vault, report_id)
-    row = ledger.of(session, claimed)
+    row = ledger.QUEUE.of(session, claimed)
     wanted = session.get(DicomDestination, row.node_id)
     kinds = set(wanted.objects) if wanted is not None else set()
     chosen = [one for one in found if one.about.kind.value in kinds]
@@ -305,12 +303,12 @@ def _begin_anew(session: Session, row: DicomSend) -> None:
 
 
 def _after_conflict(session: Session, claimed: Claim, code: str, now: datetime) -> NoReturn:
-    row = ledger.of(session, claimed)
+    row = ledger.QUEUE.of(session, claimed)
     if code in ("no_dicom", "no_ai_result"):
         _drop(session, row, code, now)
     if code == "changed":
         row.report_id = None
-    ledger.wait(session, row, SendState.PREPARING, _SOON, code[:40])
+    ledger.QUEUE.wait(session, row, SendState.PREPARING, _SOON, code[:40])
     raise _Over
 
 
@@ -322,8 +320,8 @@ def _drop(session: Session, row: DicomSend, reason: str, now: datetime) -> NoRet
 def _hold(session: Session, row: DicomSend, reason: str, now: datetime) -> NoReturn:
     """Look again later, the more seldom the longer it waits."""
     waits = (now - row.created).total_seconds()
-    pause = min(_LONGEST_HELD, max(_HELD_SECONDS, _HELD_SHARE * waits))
+    pause = queue.held_for(waits)
     if reason == "not_analysed_yet":
-        pause = min(pause, 5.0 + _HELD_SHARE * waits)
-    ledger.wait(session, row, SendState.PREPARING, max(1.0, pause), reason)
+        pause = min(pause, 5.0 + 0.1 * waits)
+    ledger.QUEUE.wait(session, row, SendState.PREPARING, max(1.0, pause), reason)
     raise _Over

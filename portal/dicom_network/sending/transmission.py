@@ -19,7 +19,6 @@ from portal import audit
 from portal.dicom_network import classes
 from portal.dicom_network.sending import answers, ledger, peer, preparation, proofs
 from portal.dicom_network.sending.answers import Meaning
-from portal.dicom_network.sending.ledger import Claim
 from portal.dicom_network.sending.peer import File, NoAnswer, Peer
 from portal.dicom_network.sending.preparation import Made
 from portal.models import (
@@ -31,6 +30,8 @@ from portal.models import (
     SendState,
     SentState,
 )
+from portal.sends import queue
+from portal.sends.queue import Claim
 from portal.services import Services
 from portal.settings import Settings
 from portal.studies import sealed_fields
@@ -94,7 +95,7 @@ class Attempt:
     def prove(self) -> None:
         """Look for what the node has taken and has not committed."""
         with self._sessions() as session:
-            row = ledger.of(session, self._claimed)
+            row = ledger.QUEUE.of(session, self._claimed)
             node = session.get_one(DicomNode, row.node_id)
             taken = self._of_state(session, row, SentState.TAKEN)
         try:
@@ -102,11 +103,11 @@ class Attempt:
                 self._find(called, taken, is_last=True)
         except NoAnswer:
             with self._sessions() as session:
-                row = ledger.of(session, self._claimed)
+                row = ledger.QUEUE.of(session, self._claimed)
                 row.attempts += 1
-                if row.attempts < ledger.MOST_ATTEMPTS:
-                    pause = ledger.pause_after(row.attempts)
-                    ledger.wait(session, row, SendState.PROVING, pause, "no_answer")
+                if row.attempts < queue.MOST_ATTEMPTS:
+                    pause = queue.pause_after(row.attempts)
+                    ledger.QUEUE.wait(session, row, SendState.PROVING, pause, "no_answer")
                     return
                 for one in ledger.objects_of(session, row.id):
                     if one.state is SentState.TAKEN:
@@ -126,7 +127,7 @@ class Attempt:
         begins.
         """
         with self._sessions() as session:
-            row = ledger.of(session, self._claimed)
+            row = ledger.QUEUE.of(session, self._claimed)
             row.attempts += 1
             row.commitment_id = uuid4()
             node = session.get_one(DicomNode, row.node_id, populate_existing=True)
@@ -174,7 +175,7 @@ class Attempt:
             known = proofs.apply(
                 session,
                 self._services.vault,
-                self._claimed.node_id,
+                self._claimed.receiver_id,
                 report,
                 self._now(),
                 settles=False,
@@ -196,7 +197,7 @@ class Attempt:
                     state, code = SentState.FAILED, "refused"
             self._note(one, state, code, answer)
             with self._sessions() as session:
-                self._claimed = ledger.prolong(session, self._claimed)
+                self._claimed = ledger.QUEUE.prolong(session, self._claimed)
 
     def _note(
         self, sent: _Object, state: SentState, code: str, answer: peer.Answer | None = None
@@ -204,7 +205,7 @@ class Attempt:
         """Write down what the node has answered to an object."""
         vault = self._services.vault
         with self._sessions() as session:
-            row = ledger.of(session, self._claimed)
+            row = ledger.QUEUE.of(session, self._claimed)
             one = session.get_one(DicomSentObject, (row.id, sent.sop_key), populate_existing=True)
             instance = session.get_one(Instance, one.instance_id, populate_existing=True)
             patient = sealed_fields.open_picture_patient(vault, sent.made.data_key, instance)
@@ -227,7 +228,7 @@ class Attempt:
         named = [(one.file.sop_class, one.file.sop_instance) for one in taken]
         if called.accepts(classes.COMMITMENT):
             with self._sessions() as session:
-                row = ledger.of(session, self._claimed)
+                row = ledger.QUEUE.of(session, self._claimed)
                 commitment_id = row.commitment_id
                 session.commit()
             assert commitment_id is not None
@@ -251,7 +252,7 @@ class Attempt:
             if found is False and not is_last:
                 continue  # it may be filed in a moment
             with self._sessions() as session:
-                row = ledger.of(session, self._claimed)
+                row = ledger.QUEUE.of(session, self._claimed)
                 entry = session.get_one(
                     DicomSentObject, (row.id, one.sop_key), populate_existing=True
                 )
@@ -270,7 +271,7 @@ class Attempt:
 
     def _settle(self, code: str) -> None:
         with self._sessions() as session:
-            row = ledger.of(session, self._claimed)
+            row = ledger.QUEUE.of(session, self._claimed)
             if code:
                 self._note_lost(session, row, code)
             ledger.settle(

@@ -134,6 +134,15 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "recovery_codes_made": lazy("recovery codes made"),
         "report_read": lazy("report read"),
         "report_requested": lazy("report requested"),
+        "report_send_accepted": lazy("report sent: accepted"),
+        "report_send_again": lazy("report sent: tried again"),
+        "report_send_begun": lazy("report sent: begun"),
+        "report_send_dropped": lazy("report sent: dropped"),
+        "report_send_failed": lazy("report sent: failed"),
+        "report_target_added": lazy("report target added"),
+        "report_target_ended": lazy("report target ended"),
+        "report_target_switched_off": lazy("report target switched off"),
+        "report_target_switched_on": lazy("report target switched on"),
         "results_read": lazy("results read"),
         "review_added": lazy("review added"),
         "role_changed": lazy("role changed"),
@@ -174,6 +183,7 @@ VIA: Final[Mapping[str, str]] = MappingProxyType(
         "dicom_out": lazy("dicom, outgoing"),
         "release": lazy("release"),
         "hl7": lazy("hl7"),
+        "hl7_out": lazy("hl7, outgoing"),
         "system": lazy("system"),
     }
 )

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from portal.formats.refusals import REASONS
+from portal.hl7.sending import probe
 from portal.languages import lazy
 from portal.web.admin.event_names import EVENTS, VIA
 
@@ -173,6 +174,40 @@ _RETRIEVAL_REASONS: Final = {
     "quota": lazy("The node’s quota of uploads is reached."),
 }
 
+_REPORT_STATES: Final = {
+    "waiting": lazy("waiting"),
+    "proven": lazy("accepted"),
+    "failed": lazy("failed"),
+    "dropped": lazy("not sent"),
+}
+_REPORT_MOMENTS: Final = {
+    "signature": lazy("signature"),
+    "addendum": lazy("addendum"),
+    "retraction": lazy("retraction of the model"),
+}
+# Why a report waits, failed or was dropped.
+_REPORT_REASONS: Final = {
+    **probe.RESULTS,
+    "again": lazy("It is tried again."),
+    "answered_error": lazy("It answers that it can’t take the report now (AE)."),
+    "answered_refused": lazy("It refuses the report (AR)."),
+    "charset_lacks": lazy("The target’s character set lacks a character of the report."),
+    "clock": lazy("This machine’s clock is wrong."),
+    "too_long": lazy("The report is too long for a message."),
+    "second_read": lazy("The case waits for a second reader."),
+    "not_now": lazy("Database, store or Redis did not answer."),
+    "portal_failed": lazy("The portal failed; its log has the kind of error."),
+    "damaged": lazy("A file of the case is damaged."),
+    "purged": lazy("The case was purged."),
+    "superseded": lazy("Something newer of the case is sent instead."),
+    "unchanged": lazy("The target has accepted the same already."),
+    "not_signed": lazy("The case is not signed."),
+    "no_patient_id": lazy("The case has no patient ID."),
+    "no_accession": lazy("The case has no accession number."),
+    "other_team": lazy("The case belongs to another team now."),
+    "target_ended": lazy("The target has ended."),
+}
+
 TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "queue": _QUEUES,
@@ -190,6 +225,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "retrieval_state": _RETRIEVAL_STATES,
         "retrieval_reason": _RETRIEVAL_REASONS,
         "backfill_state": _BACKFILL_STATES,
+        "report_state": _REPORT_STATES,
+        "report_moment": _REPORT_MOMENTS,
+        "report_reason": _REPORT_REASONS,
     }
 )
 """By the name of the filter that templates use."""

@@ -13,7 +13,7 @@ from portal.web.security import guard
 
 _CHECKS: Final = (
     *("database", "schema", "redis", "clock", "scheduler"),
-    *("dicom", "dicom_sender", "hl7", "jobs", "integrity"),
+    *("dicom", "dicom_sender", "hl7", "report_sender", "jobs", "integrity"),
 )
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
@@ -65,6 +65,8 @@ def _look_into(checks: dict[str, str]) -> None:
             checks["dicom_sender"] = "silent"
         if scheduler_signs.hl7_is_silent(db_session()):
             checks["hl7"] = "silent"
+        if scheduler_signs.report_sender_is_silent(db_session()):
+            checks["report_sender"] = "silent"
         checks["clock"] = clock.look(db_session(), guard.now()).state
         checked = integrity_state.last(db_session())
         if checked is not None and (checked.problems or checks["clock"] == "ok"):

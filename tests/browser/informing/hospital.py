@@ -1,14 +1,15 @@
-"""HL7 nodes, and a case of which the hospital's systems have stated much, for pictures of pages."""
+"""HL7 nodes, report targets, and a case of which the hospital has stated much, for pictures."""
 
 import io
-from datetime import UTC, datetime
-from uuid import UUID
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import pydicom
 
 from ml.preparation import phantom
 from portal.hl7 import nodes
-from portal.models import Role
+from portal.hl7.sending import targets
+from portal.models import ReportMoment, ReportSend, Role, SendState
 from tests.support.browser_portal import BrowserPortal
 from tests.support.hl7 import messages as made
 from tests.support.hl7.listening import give
@@ -39,6 +40,48 @@ def add_nodes(site: BrowserPortal) -> UUID:
         _first, region, old = (nodes.add(session, None, one, now) for one in stated)
         nodes.switch(session, None, old.id, now, on=False)
         return region.id
+
+
+def add_targets(site: BrowserPortal, study: UUID) -> None:
+    """Two report targets, one whose certificate ends soon and one that is off, and four sends."""
+    now = datetime.now(UTC)
+    team = site.team_of(site.people[Role.READER])
+    region = ("Communication server of all hospitals of the region", team)
+    stated = (
+        targets.Described(
+            *(*region, "engine.region.hospital.example", "2576", "REGIONAL_ENGINE", "REGION"),
+            fingerprint="ab" * 32,
+        ),
+        targets.Described("Old system", team, "old.hospital.example", "2575", "OLD"),
+    )
+    sends = (
+        (SendState.WAITING, ReportMoment.SIGNATURE, "no_connection", "", 3),
+        (SendState.FAILED, ReportMoment.ADDENDUM, "answered_refused", "AR 204 OBR-3", 1),
+        (SendState.DROPPED, ReportMoment.RETRACTION, "unchanged", "", 0),
+        (SendState.PROVEN, ReportMoment.SIGNATURE, "", "AA", 1),
+    )
+    with site.core.sessions() as session:
+        first, old = (targets.add(session, None, one, now) for one in stated)
+        targets.switch(session, None, old.id, now, on=False)
+        targets.note_certificate(session, first.id, now + timedelta(days=12))
+        for state, moment, reason, answer, attempts in sends:
+            session.add(
+                ReportSend(
+                    id=uuid4(),
+                    target_id=first.id,
+                    study_id=study,
+                    moment=moment,
+                    trigger_id=uuid4(),
+                    state=state,
+                    reason=reason,
+                    answer=answer,
+                    attempts=attempts,
+                    next_at=now + timedelta(hours=2),
+                    created=now,
+                    finished_at=None if state is SendState.WAITING else now,
+                )
+            )
+        session.commit()
 
 
 def add_case(site: BrowserPortal) -> UUID:

@@ -23,13 +23,13 @@ def test_one_reason_survives_both_ways_and_several_refuse_the_way_back(clinic: C
             ).review.id
 
     one = state(first, "skin_fold")
-    database.downgrade(clinic.core.engine, "0051")
+    database.downgrade(clinic.core.engine, "0053")
     database.upgrade(clinic.core.engine)
     with clinic.session as session:
         assert session.get_one(Review, one).reasons == ("skin_fold",)
     several = state(second, "skin_fold,poor_image")
     with pytest.raises(RuntimeError, match="several reasons"):
-        database.downgrade(clinic.core.engine, "0051")
+        database.downgrade(clinic.core.engine, "0053")
     with clinic.session as session:
         assert session.get_one(Review, several).reasons == ("skin_fold", "poor_image")
         assert verification.verify(session).bad_records == ()

@@ -264,6 +264,7 @@ def test_what_let_in_when_the_backup_was_made_lets_in_nobody(
     ways = ("sessions", "links", "tokens", "worker_tokens", "grants")
     ways += ("link_keys", "dicom_nodes", "hl7_nodes")
     assert [restored[name] for name in ways] == [1] * 8
+    assert restored["report_targets"] == 0
 
 
 def test_a_backup_moves_from_one_kind_of_database_to_the_other(

@@ -9,9 +9,10 @@ from portal.access import Denied
 from portal.database import DatabaseTime
 from portal.dicom_network import nodes
 from portal.dicom_network.sending import ledger, overview
-from portal.dicom_network.sending.ledger import Lapsed
 from portal.errors import Conflict
 from portal.models import AuditEvent, DicomNode, DicomSend, SendMoment, SendState
+from portal.sends import queue
+from portal.sends.queue import Lapsed
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
 from tests.support.dicom.pacs import Pacs
@@ -30,20 +31,20 @@ def added(clinic: Clinic) -> DicomNode:
 def test_a_send_is_one_process_until_its_claim_lapses(clinic: Clinic) -> None:
     node = added(clinic)
     with clinic.session as session:
-        assert ledger.nodes_with_due(session) == [node.id]
-        first = ledger.claim(session, node.id)
+        assert ledger.QUEUE.receivers_with_due(session) == [node.id]
+        first = ledger.QUEUE.claim(session, node.id)
         assert first is not None
-        assert ledger.claim(session, node.id) is None
-        assert ledger.nodes_with_due(session) == []
+        assert ledger.QUEUE.claim(session, node.id) is None
+        assert ledger.QUEUE.receivers_with_due(session) == []
         session.execute(update(DicomSend).values(claimed_until=DatabaseTime(-1.0)))
         session.commit()
-        second = ledger.claim(session, node.id)
+        second = ledger.QUEUE.claim(session, node.id)
         assert second is not None
-        for use in (ledger.of, ledger.prolong):
+        for use in (ledger.QUEUE.of, ledger.QUEUE.prolong):
             with pytest.raises(Lapsed):
                 use(session, first)
-        longer = ledger.prolong(session, second, 900.0)
-        assert ledger.of(session, longer).id == second.send_id
+        longer = ledger.QUEUE.prolong(session, second, 900.0)
+        assert ledger.QUEUE.of(session, longer).id == second.send_id
 
 
 @pytest.mark.parametrize("change", ["off", "receives"])
@@ -58,20 +59,20 @@ def test_nothing_is_due_for_a_node_that_is_off_or_may_not_receive(
         else:
             row.receives = False
         session.commit()
-        assert ledger.nodes_with_due(session) == []
-        assert ledger.claim(session, node.id) is None
+        assert ledger.QUEUE.receivers_with_due(session) == []
+        assert ledger.QUEUE.claim(session, node.id) is None
 
 
 def test_pauses_grow_and_the_last_attempt_fails_with_a_row_in_the_log(clinic: Clinic) -> None:
     node = added(clinic)
-    pauses = [ledger.pause_after(n) for n in range(1, ledger.MOST_ATTEMPTS)]
+    pauses = [queue.pause_after(n) for n in range(1, queue.MOST_ATTEMPTS)]
     assert pauses[:5] == [60, 300, 1800, 7200, 21600]
     assert 24 < sum(pauses) / 3600 < 72
     with clinic.session as session:
-        claimed = ledger.claim(session, node.id)
+        claimed = ledger.QUEUE.claim(session, node.id)
         assert claimed is not None
-        row = ledger.of(session, claimed)
-        row.attempts = ledger.MOST_ATTEMPTS
+        row = ledger.QUEUE.of(session, claimed)
+        row.attempts = queue.MOST_ATTEMPTS
         ledger.try_later(session, row, "no_answer", NOW)
         event = session.scalars(
             select(AuditEvent).where(AuditEvent.event == "dicom_send_failed")
@@ -83,9 +84,9 @@ def test_pauses_grow_and_the_last_attempt_fails_with_a_row_in_the_log(clinic: Cl
 def test_an_administrator_has_a_failed_send_tried_again_and_nobody_else(clinic: Clinic) -> None:
     node = added(clinic)
     with clinic.session as session:
-        claimed = ledger.claim(session, node.id)
+        claimed = ledger.QUEUE.claim(session, node.id)
         assert claimed is not None
-        ledger.fail(session, ledger.of(session, claimed), "report_failed", NOW)
+        ledger.fail(session, ledger.QUEUE.of(session, claimed), "report_failed", NOW)
         send_id = claimed.send_id
         for actor in (clinic.mate, clinic.owner, clinic.auditor):
             with pytest.raises(Denied):
@@ -102,7 +103,7 @@ def test_an_administrator_has_a_failed_send_tried_again_and_nobody_else(clinic: 
     due(clinic)
     assert the_send(clinic).state is SendState.PREPARING
     with clinic.session as session:
-        assert ledger.nodes_with_due(session) == [node.id]
+        assert ledger.QUEUE.receivers_with_due(session) == [node.id]
 
 
 def test_what_a_node_gets_is_in_the_log_and_can_be_taken_back(clinic: Clinic) -> None:

@@ -9,8 +9,9 @@ from sqlalchemy import select, update
 from portal.audit.verification import verify
 from portal.database import DatabaseTime
 from portal.dicom_network import classes
-from portal.dicom_network.sending import ledger, proofs
+from portal.dicom_network.sending import proofs
 from portal.models import AuditEvent, DicomSend, Instance, SendProof, SendState, SentState
+from portal.sends import queue
 from portal.studies import sealed_fields
 from tests.portal.dicom_network.test_commitment import own_address
 from tests.portal.reports.test_objects import analysed
@@ -111,7 +112,7 @@ def test_what_is_taken_and_not_stored_is_sent_again_and_fails_in_the_end(
         assert (send.state, send.reason) == (SendState.WAITING, code)
         assert objects(clinic, send)["sr"].code == code
         with clinic.session as session:
-            session.execute(update(DicomSend).values(attempts=ledger.MOST_ATTEMPTS - 1))
+            session.execute(update(DicomSend).values(attempts=queue.MOST_ATTEMPTS - 1))
             session.commit()
         send = again(clinic, sender, node)
         if not commits:

@@ -21,6 +21,7 @@ from portal.accounts import api_tokens, break_glass, invitations, sessions
 from portal.ai_models import registry
 from portal.dicom_network import nodes
 from portal.hl7 import nodes as hl7_nodes
+from portal.hl7.sending import targets
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, JobKind, Role, Team, User, db
 from tests.portal.web.security.test_rules import is_refused
@@ -118,6 +119,11 @@ ALLOWED: dict[str, Rights] = {
     "hl7.change": {A: {OTHER}},  # without an application: 422
     "hl7.switch_off": {A: {OTHER}},
     "hl7.switch_on": {A: {OTHER}},
+    "report_targets.switch_off": {A: {OTHER}},
+    "report_targets.switch_on": {A: {OTHER}},
+    "report_targets.test": {A: {OTHER}},  # HL7 is not set up: nothing is called
+    "report_targets.end": {A: {OTHER}},
+    "report_targets.send_again": NOBODY,  # there is none; admin/network has one
     "notifications.retry": NOBODY,  # there is none; exchange/test_outbox.py has one
     "sentences.page": {A: {TEAM, OTHER}},
     "sentences.change": {A: {TEAM, OTHER}},
@@ -255,6 +261,9 @@ def _belongings(hospital: Hospital, holders: dict[str, Person]) -> None:
         sends = hl7_nodes.Described("s", "RIS", "HOSP", team.id, networks="10.0.0.1")
         sender = hl7_nodes.add(session, None, sends, now)
         for role in Role:  # of nobody
+            gets = targets.Described(role.value, team.id, "ris.example", "2575", role.value)
+            target = targets.add(session, None, gets, now)
+            hospital.ids["target_id", role, OTHER] = target.id
             hospital.ids["node_id", role, OTHER] = node.id
             hospital.ids["hl7_node_id", role, OTHER] = sender.id
             hospital.ids["model_id", role, OTHER] = model.id

@@ -234,6 +234,7 @@ def test_without_redis_the_portal_is_ready_but_degraded(client: FlaskClient) -> 
             "dicom": "ok",
             "dicom_sender": "ok",
             "hl7": "ok",
+            "report_sender": "ok",
             "jobs": "ok",
             "integrity": "ok",
         },

@@ -15,6 +15,7 @@ from portal.accounts import api_tokens, break_glass, invitations, people, sessio
 from portal.ai_models import registry
 from portal.dicom_network import nodes
 from portal.hl7 import nodes as hl7_nodes
+from portal.hl7.sending import targets
 from portal.jobs import worker_tokens
 from portal.models import AuditEvent, BreakGlass, Job, JobKind, Role, db
 from portal.web.security import guard
@@ -107,6 +108,13 @@ EXPECTED: dict[str, set[str] | str | None] = {
     "hl7.change": {"admin"},  # likewise
     "hl7.switch_off": {"admin"},
     "hl7.switch_on": {"admin"},
+    "report_targets.page": {"admin"},
+    "report_targets.add": {"admin"},  # what they send has no name: 422, none is added
+    "report_targets.switch_off": {"admin"},
+    "report_targets.switch_on": {"admin"},
+    "report_targets.test": {"admin"},  # HL7 is not set up: nothing is called
+    "report_targets.end": {"admin"},
+    "report_targets.send_again": set(),  # there is none; admin/network has one
     "dicom.test": {"admin"},  # it has no host: nothing is called
     "dicom.send_again": set(),  # a send that is not there
     "backfills.page": {"admin"},
@@ -303,6 +311,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         node = nodes.add(session, None, stated, clock())
         sends = hl7_nodes.Described("s", "RIS", "HOSP", team_id, networks="10.0.0.1")
         sender = hl7_nodes.add(session, None, sends, clock())
+        gets = targets.Described("t", team_id, "ris.example", "2575", "RIS")
+        target = targets.add(session, None, gets, clock())
         common: dict[str, object] = {
             "model_id": model.id,
             "study_id": study_id,
@@ -327,6 +337,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             "backfill_id": uuid4(),
             "node_id": node.id,
             "hl7_node_id": sender.id,
+            "target_id": target.id,
+            "report_send_id": uuid4(),
             "name": "language",
             **dict.fromkeys(("study_uid", "series_uid", "sop_uid"), "1.2.3"),
             "numbers": "1",
