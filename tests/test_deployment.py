@@ -115,7 +115,7 @@ def test_what_it_names_is_declared(name: str) -> None:
         assert source in COMPOSE["volumes"] or (source[0] == "." and (ROOT / source).is_dir())
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_its_build_target_exists_and_does_not_run_as_root(name: str) -> None:
     target = SERVICES[name]["build"]["target"]
     found = stages()
@@ -124,7 +124,7 @@ def test_its_build_target_exists_and_does_not_run_as_root(name: str) -> None:
     assert "HEALTHCHECK" in found[target]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_its_variables_are_ones_of_the_program(name: str) -> None:
     portal = {variable.name for variable in PortalSettings.describe()}
     known = set(WORKER_VARIABLES) if name in WORKERS else portal

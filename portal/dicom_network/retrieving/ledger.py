@@ -1,5 +1,5 @@
 """The ledger of what is retrieved: retrievals are added, claimed, prolonged, settled and tried
-again as sends are (`sending.ledger`), so many of a node at once as it may have.
+again as sends are (`sends.queue`), so many of a node at once as it may have.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.database import DatabaseTime
 from portal.dicom_network.retrieving import asking
-from portal.dicom_network.sending.ledger import Lapsed, pause_after
 from portal.models import AskedState, DicomNode, DicomRetrieval, DicomSource, RetrievalState
+from portal.sends.queue import Lapsed, pause_after
 
 # Longer than one object may take, or one search.
 CLAIM_SECONDS: Final = 900.0

@@ -17,8 +17,8 @@ from portal import database
 from portal.dicom_network.retrieving import archive, backfills, ledger, triggers
 from portal.dicom_network.retrieving.attempt import ANSWER_SECONDS, Attempt
 from portal.dicom_network.retrieving.ledger import Claim
-from portal.dicom_network.sending.ledger import PAUSES, Lapsed
 from portal.governance import clock
+from portal.sends.queue import PAUSES, Lapsed
 from portal.services import UNAVAILABLE, Services
 from portal.vault import VaultError
 

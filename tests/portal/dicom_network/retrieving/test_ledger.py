@@ -7,7 +7,6 @@ from portal.access import Denied
 from portal.database import DatabaseTime
 from portal.dicom_network.retrieving import asking, ledger, overview
 from portal.dicom_network.retrieving.ledger import Claim
-from portal.dicom_network.sending.ledger import Lapsed
 from portal.dicom_network.storing import MISMATCH, NO_RESOURCES, STORED, Answer, refused
 from portal.errors import Conflict
 from portal.governance import purges
@@ -19,6 +18,7 @@ from portal.models import (
     PurgeReason,
     RetrievalState,
 )
+from portal.sends.queue import Lapsed
 from tests.support.clinic import Clinic
 from tests.support.core import NOW
 from tests.support.dicom import archive
