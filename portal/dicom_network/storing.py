@@ -280,7 +280,7 @@ def _is_what_was_stated(given: Given, header: ObjectHeader) -> bool:
 
 def _is_of_patient(services: Services, asked: Asked, upload: check.Upload) -> bool:
     patient_id = upload.keys.get("patient_id", "")
-    key = header_columns.number_key(services.vault, "patient_id", patient_id)
+    key = header_columns.patient_key(services.vault, "", patient_id)
     return asked.patient_key in ("", key)
 
 

@@ -54,14 +54,28 @@ class Named:
     sop_uid: str = field(repr=False)
 
 
+@dataclass(slots=True)
+class _Taking:
+    """Until when the node may send what it was asked for, by the monotonic clock."""
+
+    ends: float = 0.0
+
+
 class Archive:
     """A node that is associated with. `is_taken`: whether it takes the objects' classes itself."""
 
     def __init__(
-        self, associated: Any, kind: RetrieveKind, title: str, search_seconds: float
+        self,
+        associated: Any,
+        kind: RetrieveKind,
+        title: str,
+        search_seconds: float,
+        before_search: Callable[[], None],
+        taking: "_Taking",
     ) -> None:
         self._associated, self._kind, self._title = associated, kind, title
-        self._search_seconds = search_seconds
+        self._search_seconds, self._before_search = search_seconds, before_search
+        self._taking = taking
         self._classes = {str(one.abstract_syntax) for one in associated.accepted_contexts}
 
     def require(self) -> None:
@@ -76,6 +90,7 @@ class Archive:
         """What matches the elements that have a value, with the others of it. NotAnswerable
         `too_many_answers` beyond `most`; NoAnswer where the node is lost.
         """
+        self._before_search()
         query = Dataset()
         query.QueryRetrieveLevel = level
         if not all(value.isascii() for value in elements.values()):
@@ -83,7 +98,7 @@ class Archive:
         for keyword, value in elements.items():
             setattr(query, keyword, value)
         found, ends = list[Dataset](), time.monotonic() + self._search_seconds
-        for status, match in self._answers(self._associated.send_c_find(query, FIND)):
+        for status, match in self._answers(self._associated.send_c_find, query, FIND):
             if status not in _PENDING:
                 if status != 0:
                     raise NotAnswerable("query_refused")
@@ -104,13 +119,11 @@ class Archive:
         query.StudyInstanceUID, query.SeriesInstanceUID = named.study_uid, named.series_uid
         query.SOPInstanceUID = named.sop_uid
         if self._kind is RetrieveKind.MOVE:
-            responses = self._associated.send_c_move(
-                query, self._title, MOVE, priority=_LOW_PRIORITY
-            )
+            asking, asked = self._associated.send_c_move, (query, self._title, MOVE)
         else:
-            responses = self._associated.send_c_get(query, GET, priority=_LOW_PRIORITY)
-        ends = time.monotonic() + OBJECT_SECONDS
-        for status, _failed in self._answers(responses):
+            asking, asked = self._associated.send_c_get, (query, GET)
+        ends = self._taking.ends = time.monotonic() + OBJECT_SECONDS
+        for status, _failed in self._answers(asking, *asked, priority=_LOW_PRIORITY):
             if status not in _PENDING:
                 return _meaning(status)
             if time.monotonic() > ends:
@@ -118,10 +131,14 @@ class Archive:
                 break
         raise NoAnswer("no_answer")
 
-    def _answers(self, responses: Iterator[tuple[Dataset, Any]]) -> Iterator[tuple[int, Any]]:
-        """Status and data set of each response. NoAnswer where none comes, or one can't be read."""
+    def _answers(
+        self, asking: Callable[..., Any], *asked: Any, **options: Any
+    ) -> Iterator[tuple[int, Any]]:
+        """Ask; status and data set of each response. NoAnswer where none comes, as after the node
+        has ended the association, or one can't be read.
+        """
         try:
-            for status, data_set in responses:
+            for status, data_set in asking(*asked, **options):
                 if "Status" not in status:
                     raise NoAnswer("no_answer")
                 yield int(status.Status), data_set
@@ -145,16 +162,20 @@ def called(
     *,
     seconds: float,
     search_seconds: float = SEARCH_SECONDS,
+    before_search: Callable[[], None],
 ) -> Iterator[Archive]:
     """A node that is associated with, until the end of the block; NoAnswer where it is not.
 
     `take`: stores what comes on the association by C-GET, and returns the status of the C-STORE.
-    `seconds`: for each answer.
+    `seconds`: for each answer. `before_search`: called before each search.
     """
     association.silence()
     held = Held(DataSets(LARGEST_AT_ONCE * settings.max_upload_bytes))
+    taking = _Taking()
 
     def taken(event: Any) -> int | Dataset:
+        if time.monotonic() > taking.ends:  # it sends without end
+            event.assoc.abort()
         try:
             return take(event)
         finally:
@@ -179,7 +200,7 @@ def called(
     if associated is None:
         raise NoAnswer("no_association")
     try:
-        yield Archive(associated, kind, title, search_seconds)
+        yield Archive(associated, kind, title, search_seconds, before_search, taking)
     finally:
         if associated.is_established:
             associated.release()

@@ -108,6 +108,18 @@ def why_failed(session: Session, retrieval_id: UUID) -> str:
     return code or ""
 
 
+def forget_failed(session: Session, retrieval_id: UUID) -> None:
+    """Remove the rows of objects that did not come, in the caller's transaction: they are asked for
+    again.
+    """
+    session.execute(
+        delete(DicomAskedObject).where(
+            DicomAskedObject.retrieval_id == retrieval_id,
+            DicomAskedObject.state == AskedState.FAILED,
+        )
+    )
+
+
 def forget(session: Session, retrieval_id: UUID) -> None:
     """Remove the rows of a retrieval, in the caller's transaction."""
     session.execute(delete(DicomAskedObject).where(DicomAskedObject.retrieval_id == retrieval_id))

@@ -22,6 +22,7 @@ from portal.dicom_network.retrieving.ledger import Claim
 from portal.dicom_network.retrieving.search import Wanted
 from portal.dicom_network.sending.peer import NoAnswer
 from portal.models import (
+    AskedState,
     DicomBackfill,
     DicomNode,
     DicomRetrieval,
@@ -38,21 +39,29 @@ from portal.vault import NotReadable
 ANSWER_SECONDS: Final = 60.0
 # After so many pictures of a day (`search.MOST_OBJECTS`) others of the node have their turn.
 _ROUND_SECONDS: Final = 1.0
+_GOES_ON: Final = "goes_on"
 # An object is taken for longer than it is waited for: its node may be a little late.
 _TAKEN_SECONDS: Final = archive.OBJECT_SECONDS + 60.0
 
 Sessions = Callable[[], Session]
 
 
+class _NotNow(Exception):
+    """The node may not be asked any more, or is another team's now."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """What an attempt is about: the patient of an exam, or a day of a back-fill (YYYYMMDD)."""
+    """What an attempt is about: the patient of an exam, or a day of a back-fill (YYYYMMDD).
+    `goes_on`: it goes on after as many pictures of the day as are asked for at a time.
+    """
 
     node: DicomNode
     kind: RetrieveKind
     wanted: Wanted | None = None
     day: str = ""
     modality: str = ""
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,11 @@ class Attempt:
                     is_complete = self._retrieve_day(called, begun)
         except NoAnswer as lost:
             self._settle(lost.code)
+        except _NotNow:
+            with self._sessions() as session:
+                row = ledger.of(session, self.claimed)
+                row.attempts -= 1  # none that failed
+                self._wait(session, row, 0.0, "")
         except NotAnswerable as why:
             with self._sessions() as session:
                 ledger.fail(session, ledger.of(session, self.claimed), why.code, self._now())
@@ -119,6 +133,9 @@ class Attempt:
             else:
                 found = self._priors_of(session, row, node, source)
             if found is None:
+                return None
+            if row.attempts >= ledger.MOST_ATTEMPTS:  # the last one had no end: it was killed
+                ledger.fail(session, row, row.reason or "no_answer", now)
                 return None
             row.attempts += 1
             audit.append(
@@ -169,7 +186,12 @@ class Attempt:
             return None
         backfill = session.get_one(DicomBackfill, row.backfill_id)
         assert row.day is not None
-        return _Begun(node, source.kind, day=f"{row.day:%Y%m%d}", modality=backfill.modality)
+        return _Begun(
+            *(node, source.kind),
+            day=f"{row.day:%Y%m%d}",
+            modality=backfill.modality,
+            goes_on=row.reason == _GOES_ON,
+        )
 
     def _lets_go(self, session: Session, row: DicomRetrieval) -> bool:
         """Whether the back-fill may not go on now; then the retrieval waits or has ended."""
@@ -182,9 +204,8 @@ class Attempt:
         return bool(why)
 
     def _wait(self, session: Session, row: DicomRetrieval, seconds: float, why: str) -> None:
-        """Let go of a day that goes on later; that is no attempt that failed."""
+        """Let go of a day that goes on later."""
         ledger.count(session, row)
-        row.attempts = 0
         ledger.wait(session, row, seconds, why)
 
     def _called(self, begun: _Begun) -> AbstractContextManager[Archive]:
@@ -195,7 +216,13 @@ class Attempt:
             lambda event: self._take(begun.node, event),
             seconds=self._answer_seconds,
             search_seconds=self._search_seconds,
+            before_search=self._prolong,
         )
+
+    def _prolong(self) -> None:
+        """The claim for longer: one patient may have many exams, each of which is searched."""
+        with self._sessions() as session:
+            self.claimed = ledger.prolong(session, self.claimed)
 
     def _take(self, node: DicomNode, event: Any) -> int | Dataset:
         """C-STORE on our association: what was asked for comes in as by the listener."""
@@ -225,25 +252,33 @@ class Attempt:
             counts = {"exams": found.studies, "left_out": found.left_out}
             self._log_answer(session, row, counts)
             session.commit()
-        self._ask_for_all(called, wanted.patient_id, sorted_.to_ask)
+        self._ask_for_all(called, begun.node, wanted.patient_id, sorted_.to_ask)
 
     def _retrieve_day(self, called: Archive, begun: _Begun) -> bool:
         """Retrieve a day's pictures, exam by exam; False where it goes on later."""
         exams = found = here = asked = 0
+        if not begun.goes_on:
+            with self._sessions() as session:
+                asking.forget_failed(session, ledger.of(session, self.claimed).id)
+                session.commit()
         for patient_id, pictures in search.of_day(called, begun.day, begun.modality):
             with self._sessions() as session:
                 self.claimed = ledger.prolong(session, self.claimed)
                 row = ledger.of(session, self.claimed)
+                row.attempts -= 1  # where it goes on later, this was none that failed
                 if self._lets_go(session, row):
                     return False
                 if asked >= search.MOST_OBJECTS:
-                    self._wait(session, row, _ROUND_SECONDS, "goes_on")
+                    self._wait(session, row, _ROUND_SECONDS, _GOES_ON)
                     return False
-                sorted_ = self._sorted(session, begun.node, pictures)
+                row.attempts += 1
+                # What did not come waits for the next attempt, or a day of many such has no end.
+                over = (*asking.ENDED, AskedState.FAILED)
+                sorted_ = self._sorted(session, begun.node, pictures, over)
                 exams, found, here = exams + 1, found + len(pictures), here + sorted_.here
                 row.found, row.known = max(row.found, found), max(row.known, here)
                 session.commit()
-            self._ask_for_all(called, patient_id, sorted_.to_ask)
+            self._ask_for_all(called, begun.node, patient_id, sorted_.to_ask)
             asked += len(sorted_.to_ask)
         with self._sessions() as session:
             row = ledger.of(session, self.claimed)
@@ -252,8 +287,14 @@ class Attempt:
             session.commit()
         return True
 
-    def _sorted(self, session: Session, node: DicomNode, pictures: list[Named]) -> _Sorted:
-        """Which pictures are to be asked for: none that is here, has come or was refused."""
+    def _sorted(
+        self,
+        session: Session,
+        node: DicomNode,
+        pictures: list[Named],
+        over: tuple[AskedState, ...] = asking.ENDED,
+    ) -> _Sorted:
+        """Which pictures are to be asked for: none that is here or `over`."""
         vault = self._services.vault
         known = asking.of(session, self.claimed.retrieval_id)
         to_ask, here = list[Named](), 0
@@ -261,7 +302,7 @@ class Attempt:
             state = known.get(asking.key_of(vault, one.sop_uid))
             if state is None and self._is_here(session, node, one):
                 here += 1
-            elif state not in asking.ENDED:
+            elif state not in over:
                 to_ask.append(one)
         return _Sorted(to_ask, here)
 
@@ -285,17 +326,23 @@ class Attempt:
         is_known = exists().where(Instance.team_id == node.team_id, Instance.sop_key == key)
         return session.scalar(select(is_known)) is True
 
-    def _ask_for_all(self, called: Archive, patient_id: str, pictures: list[Named]) -> None:
-        """Ask for each picture by itself. Without a patient ID its header may have any."""
+    def _ask_for_all(
+        self, called: Archive, node: DicomNode, patient_id: str, pictures: list[Named]
+    ) -> None:
+        """Ask for each picture by itself. Without a patient ID its header may have any. Raises
+        _NotNow.
+        """
         vault = self._services.vault
         patient_key = ""
         if patient_id:
-            patient_key = header_columns.number_key(vault, "patient_id", patient_id)
+            patient_key = header_columns.patient_key(vault, "", patient_id)
         for one in pictures:
             key = asking.key_of(vault, one.sop_uid)
             with self._sessions() as session:
                 self.claimed = ledger.prolong(session, self.claimed)
                 row = ledger.of(session, self.claimed)
+                if ledger.team_of(session, node.id) != node.team_id:
+                    raise _NotNow
                 asking.begin(session, row, key, patient_key, _TAKEN_SECONDS)
                 session.commit()
             code = "no_answer"

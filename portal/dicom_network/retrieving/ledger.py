@@ -74,7 +74,7 @@ def nodes_with_due(session: Session) -> dict[UUID, int]:
             select(DicomRetrieval.id)
             .where(DicomRetrieval.node_id == DicomSource.node_id, *_is_due())
             .exists(),
-            *_may_be_asked(),
+            *may_be_asked(),
         )
     )
     found = dict(rows.all())
@@ -89,7 +89,7 @@ def claim(session: Session, node_id: UUID, seconds: float = CLAIM_SECONDS) -> Cl
     source = session.execute(
         select(DicomSource)
         .join(DicomNode, DicomNode.id == DicomSource.node_id)
-        .where(DicomSource.node_id == node_id, *_may_be_asked())
+        .where(DicomSource.node_id == node_id, *may_be_asked())
         .with_for_update(of=DicomSource)
         .execution_options(populate_existing=True)
     ).scalar_one_or_none()
@@ -234,6 +234,12 @@ def _is_due() -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _may_be_asked() -> tuple[ColumnElement[bool], ...]:
+def team_of(session: Session, node_id: UUID) -> UUID | None:
+    """The team of a node, in the caller's transaction; None for one that may not be asked now."""
+    teams = select(DicomNode.team_id).join(DicomSource, DicomSource.node_id == DicomNode.id)
+    return session.scalar(teams.where(DicomNode.id == node_id, *may_be_asked()))
+
+
+def may_be_asked() -> tuple[ColumnElement[bool], ...]:
     """Of nodes that are switched on and can be called."""
     return DicomNode.disabled_at.is_(None), DicomNode.host.is_not(None)

@@ -8,18 +8,20 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import case, or_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.access import Actor, Denied, Permission
 from portal.database import DatabaseTime
+from portal.dicom_network.retrieving import ledger
 from portal.errors import Conflict
 from portal.languages import _
-from portal.models import DicomNode, DicomRetrieval, RetrievalState, Study, User
+from portal.models import DicomNode, DicomRetrieval, DicomSource, RetrievalState, Study, User
 
 MOST: Final = 50
 _LASTS: Final = timedelta(days=30)
+_NOT_ASKED: Final = (RetrievalState.FAILED, RetrievalState.DROPPED)
 _CAN_BE_TRIED: Final = (RetrievalState.FAILED, RetrievalState.WAITING)
 
 
@@ -53,7 +55,9 @@ class RetrievalLine:
 
 @dataclass(frozen=True, slots=True)
 class OfCase:
-    """What was looked for about one case: whether it goes on, and how many pictures came."""
+    """What was looked for about one case: whether it goes on, and how many pictures came.
+    `has_failed`: a node was not asked to the end, or may not be asked any more.
+    """
 
     is_open: bool
     retrieved: int
@@ -62,7 +66,9 @@ class OfCase:
 
 
 def retrievals(session: Session, actor: Actor | None, now: datetime) -> list[RetrievalLine]:
-    """The newest of thirty days and of all that are open. Without an actor: the command line."""
+    """Those of thirty days and all that are open, the newest first; of more than `MOST`, those
+    that have failed and then those that are open go before. Without an actor: the command line.
+    """
     if actor is not None:
         actor.require(Permission.PEOPLE_MANAGE)
     recent = or_(DicomRetrieval.created > now - _LASTS, DicomRetrieval.finished_at.is_(None))
@@ -72,7 +78,15 @@ def retrievals(session: Session, actor: Actor | None, now: datetime) -> list[Ret
         .outerjoin(Study, Study.id == DicomRetrieval.study_id)
         .outerjoin(User, User.id == DicomRetrieval.asked_by)
         .where(recent)
-        .order_by(DicomRetrieval.created.desc(), DicomRetrieval.id)
+        .order_by(
+            case(
+                (DicomRetrieval.state == RetrievalState.FAILED, 0),
+                (DicomRetrieval.state == RetrievalState.WAITING, 1),
+                else_=2,
+            ),
+            DicomRetrieval.created.desc(),
+            DicomRetrieval.id,
+        )
         .limit(MOST)
         .execution_options(populate_existing=True)
     ).all()
@@ -97,6 +111,7 @@ def retrievals(session: Session, actor: Actor | None, now: datetime) -> list[Ret
         for row, title, number, name in rows
     ]
     session.commit()
+    lines.sort(key=lambda one: one.created, reverse=True)
     return lines
 
 
@@ -108,15 +123,18 @@ def of_case(session: Session, study_id: UUID) -> OfCase | None:
         .order_by(DicomRetrieval.created, DicomRetrieval.id)
         .execution_options(populate_existing=True)
     ).all()
+    sources = select(DicomSource.node_id).join(DicomNode, DicomNode.id == DicomSource.node_id)
+    askable = set(session.scalars(sources.where(*ledger.may_be_asked())))
     session.commit()
     newest = {one.node_id: one for one in found}.values()
     if not newest:
         return None
+    waiting = {one.node_id for one in newest if one.state is RetrievalState.WAITING}
     return OfCase(
-        is_open=any(one.state is RetrievalState.WAITING for one in newest),
+        is_open=bool(waiting & askable),
         retrieved=sum(one.retrieved for one in newest),
         refused=sum(one.refused for one in newest),
-        has_failed=any(one.state is RetrievalState.FAILED for one in newest),
+        has_failed=bool(waiting - askable) or any(one.state in _NOT_ASKED for one in newest),
     )
 
 

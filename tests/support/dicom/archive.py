@@ -2,6 +2,7 @@
 retriever over a clinic's core.
 """
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,8 +61,10 @@ def film(day: str = "20200102", **tags: Any) -> bytes:
 class Archive:
     """What it has and how it behaves.
 
-    endless: so many answers to each search. hangs: seconds before each answer to a search. aborts:
-    the association in the middle of the first picture that it is asked for. also: another file
+    endless: so many answers to each search. floods: sends a picture again and again, and never ends
+    the retrieval. hangs: seconds before each answer to a search. aborts:
+    the association in the middle of the first picture that it is asked for. ends: the
+    association, as soon as a search is answered. also: another file
     that it sends with each. status: how it ends a retrieval. destination: where it moves to. knows:
     what it offers.
     """
@@ -69,8 +72,10 @@ class Archive:
     files: list[bytes] = field(default_factory=list)
     patient_id: str = ""
     endless: bool = False
+    floods: bool = False
     hangs: float = 0.0
     aborts: bool = False
+    ends: bool = False
     also: bytes = b""
     instead: bytes = b""
     status: int = 0
@@ -98,6 +103,8 @@ class Archive:
                 if self.patient_id and level == "STUDY":
                     answer.PatientID = self.patient_id
                 yield 0xFF00, answer
+            if self.ends:
+                threading.Timer(0.1, event.assoc.abort).start()
             if not self.endless or event.is_cancelled or not event.assoc.is_established:
                 return
 
@@ -117,6 +124,8 @@ class Archive:
             event.assoc.abort()
             return
         found = self._matching(event.identifier)
+        while self.floods and event.assoc.is_established:
+            event.assoc.send_c_store(found[0])
         if self.instead:
             found = [dcmread(BytesIO(self.instead))]
         if self.also:

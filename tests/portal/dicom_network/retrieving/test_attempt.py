@@ -1,18 +1,23 @@
 """Earlier X-rays from an archive that can be faulty: what is asked for comes in, nothing else."""
 
 import json
+import time
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from portal.dicom_network import nodes
+from portal.dicom_network.retrieving import ledger, search
 from portal.dicom_network.retrieving.archive import GET, MOVE
 from portal.dicom_network.sending.peer import FIND
 from portal.models import (
     Arrival,
     AuditEvent,
+    DicomNode,
     DicomRefusal,
+    DicomRetrieval,
+    DicomSource,
     Job,
     QuarantinedFile,
     RetrievalState,
@@ -23,6 +28,7 @@ from tests.support.core import NOW
 from tests.support.dicom import archive
 from tests.support.dicom.archive import PATIENT, Archive, film, retrieving, source, step
 from tests.support.dicom.listening import listening
+from tests.support.wait import until
 
 DAYS = ("20210101", "20230101", "20220101", "20200101")
 WAYS = ("get", "move")
@@ -100,10 +106,11 @@ def test_only_chest_radiography_of_earlier_days_is_asked_for(clinic: Clinic) -> 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_another_patients_film_is_not_kept(clinic: Clinic, way: str) -> None:
+@pytest.mark.parametrize("patient_id", ["SOMEBODY", PATIENT.lower()])
+def test_another_patients_film_is_not_kept(clinic: Clinic, patient_id: str, way: str) -> None:
     """The archive finds a film under the patient's ID, and sends one whose header has another."""
     right = film("20200101", SOPInstanceUID="1.2.3.9")
-    other = film("20200101", SOPInstanceUID="1.2.3.9", PatientID="SOMEBODY")
+    other = film("20200101", SOPInstanceUID="1.2.3.9", PatientID=patient_id)
     found = attempt(clinic, Archive([right], instead=other), way)
     assert archive.counts(found) == (1, 0, 0, 1, 0)
     assert archive.pictures(clinic) == 1
@@ -131,6 +138,17 @@ def test_what_was_not_asked_for_is_refused(clinic: Clinic, way: str) -> None:
 def test_an_endless_answer_ends_it(clinic: Clinic) -> None:
     found = attempt(clinic, Archive([film("20200101")], endless=True))
     assert (found.state, found.reason) == (RetrievalState.FAILED, "too_many_answers")
+
+
+def test_pictures_without_end_end_the_association(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node sends on and on what was asked for, and never that this was all."""
+    monkeypatch.setattr("portal.dicom_network.retrieving.archive.OBJECT_SECONDS", 0.5)
+    pacs = Archive([film("20200101")], floods=True)
+    found = attempt(clinic, pacs, answer_seconds=3.0)
+    assert (found.state, found.reason) == (RetrievalState.WAITING, "no_answer")
+    assert archive.counts(found) == (1, 0, 1, 0, 0)
 
 
 def test_a_node_that_hangs_is_asked_again_later(clinic: Clinic) -> None:
@@ -161,6 +179,51 @@ def test_an_association_that_ends_is_made_again(clinic: Clinic, way: str) -> Non
         found = step(clinic, retriever, node)
     assert (found.state, found.attempts) == (RetrievalState.DONE, 2)
     assert archive.counts(found) == (2, 0, 2, 0, 0)
+
+
+def test_an_association_that_ends_between_two_searches_is_made_again(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next search finds no association."""
+    priors = search.priors
+
+    def slowly(called: Any, wanted: Any) -> Any:
+        called.find("STUDY", 10, PatientID=PATIENT, StudyInstanceUID="")
+        assert until(lambda: not called._associated.is_established)
+        return priors(called, wanted)
+
+    monkeypatch.setattr(search, "priors", slowly)
+    found = attempt(clinic, Archive([film("20200101")], ends=True))
+    assert (found.state, found.reason) == (RetrievalState.WAITING, "no_answer")
+
+
+def test_each_search_prolongs_the_claim(clinic: Clinic) -> None:
+    """A patient with many exams takes longer than one claim."""
+    claims = list[Any]()
+
+    class Slow(Archive):
+        def find(self, event: Any) -> Any:
+            claims.append(archive.the_retrieval(clinic).claimed_until)
+            time.sleep(0.05)
+            yield from super().find(event)
+
+    found = attempt(clinic, Slow([film("20200101")]))
+    assert found.state is RetrievalState.DONE
+    assert len(claims) == len(set(claims)) == 3
+
+
+def test_attempts_that_were_killed_count(clinic: Clinic) -> None:
+    address, pacs = own_address(), Archive([film("20200101")])
+    with archive.running(pacs, address), retrieving(clinic, address, pacs.port) as retriever:
+        node = source(clinic, pacs.port, address)
+        exam(clinic)
+        retriever.look()
+        with clinic.session as session:
+            session.execute(update(DicomRetrieval).values(attempts=ledger.MOST_ATTEMPTS))
+            session.commit()
+        found = step(clinic, retriever, node)
+    assert (found.state, found.reason) == (RetrievalState.FAILED, "no_answer")
+    assert pacs.searched == []
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -228,6 +291,29 @@ def test_a_node_that_was_switched_off_is_not_asked(clinic: Clinic) -> None:
             nodes.switch(session, clinic.admin, node.id, NOW, on=False)
         assert not retriever.step(node.id)
     assert pacs.searched == []
+
+
+@pytest.mark.parametrize("change", ["off", "not queried", "another team"])
+def test_a_node_that_is_changed_while_it_answers_is_asked_for_nothing_more(
+    clinic: Clinic, change: str
+) -> None:
+    class Changed(Archive):
+        def find(self, event: Any) -> Any:
+            with clinic.session as session:
+                node = session.scalars(select(DicomNode)).one()
+                if change == "off":
+                    nodes.switch(session, clinic.admin, node.id, NOW, on=False)
+                elif change == "not queried":
+                    session.execute(delete(DicomSource))
+                else:
+                    node.team_id = clinic.outsider.team_id
+                session.commit()
+            yield from super().find(event)
+
+    pacs = Changed([film("20200101")])
+    found = attempt(clinic, pacs)
+    assert (found.state, found.attempts, pacs.asked) == (RetrievalState.WAITING, 0, [])
+    assert archive.pictures(clinic) == 1
 
 
 def left_out(clinic: Clinic) -> int:

@@ -1,5 +1,6 @@
 """Back-fill by date: day by day in the off-peak hours, paused, resumed, ended."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from portal.access import Denied
-from portal.dicom_network.retrieving import backfills, search
+from portal.dicom_network.retrieving import backfills, ledger, search
 from portal.dicom_network.retrieving.backfills import BackfillLine, Typed
 from portal.dicom_network.retrieving.retriever import Retriever
 from portal.errors import Conflict, Invalid
@@ -170,6 +171,24 @@ def test_so_many_pictures_a_round(clinic: Clinic, monkeypatch: pytest.MonkeyPatc
         assert retriever.step(node.id)
     assert days(clinic) == {date(2020, 1, 3): (RetrievalState.DONE, "")}
     assert (archive.pictures(clinic), line(clinic).retrieved) == (2, 2)
+
+
+def test_a_day_of_pictures_that_never_come_is_over_after_its_last_attempt(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MOST_OBJECTS", 1)
+    pacs = Archive(films(), status=0xC001)
+    with archived(clinic, pacs) as (retriever, node):
+        begin(clinic, node)
+        retriever.look()
+        for _ in range(ledger.MOST_ATTEMPTS):
+            for reason in ("goes_on", "node_failed"):
+                archive.due(clinic)
+                assert retriever.step(node.id)
+                assert days(clinic)[date(2020, 1, 3)][1] == reason
+    assert days(clinic) == {date(2020, 1, 3): (RetrievalState.FAILED, "node_failed")}
+    asked = Counter(pacs.asked)
+    assert list(asked.values()) == [ledger.MOST_ATTEMPTS] * 2
 
 
 def test_priors_come_before_a_day(clinic: Clinic) -> None:

@@ -1,10 +1,11 @@
 """The ledger of retrievals: one process has one, so many of a node at once, and its end."""
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from portal.access import Denied
 from portal.database import DatabaseTime
+from portal.dicom_network import nodes
 from portal.dicom_network.retrieving import asking, ledger, overview
 from portal.dicom_network.retrieving.ledger import Claim
 from portal.dicom_network.storing import MISMATCH, NO_RESOURCES, STORED, Answer, refused
@@ -19,7 +20,7 @@ from portal.models import (
     RetrievalState,
 )
 from portal.sends.queue import Lapsed
-from tests.support.clinic import Clinic
+from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.dicom import archive
 from tests.support.dicom.archive import film, source
@@ -93,6 +94,39 @@ def test_after_the_last_attempt_it_has_failed(clinic: Clinic, node: DicomNode) -
         overview.again(session, clinic.admin, found.id, NOW)
     with clinic.session as session, pytest.raises(Denied):
         overview.again(session, clinic.mate, found.id, NOW)
+
+
+def test_failed_ones_stay_listed_however_many_came_after(
+    clinic: Clinic, node: DicomNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "MOST", 2)
+    asked(clinic, 1)
+    study_id = archive.the_retrieval(clinic).study_id
+    states = [RetrievalState.FAILED, *[RetrievalState.DONE] * 3]
+    with clinic.session as session:
+        session.execute(delete(DicomRetrieval))
+        for hours, state in enumerate(states):
+            row = ledger.add(session, node.id, study_id, None, after(hours=hours))
+            row.state, row.finished_at = state, NOW
+        session.commit()
+        found = overview.retrievals(session, clinic.admin, after(hours=4))
+    assert [one.state for one in found] == [RetrievalState.DONE, RetrievalState.FAILED]
+
+
+def test_what_waits_for_a_node_that_is_off_is_not_being_looked_for(
+    clinic: Clinic, node: DicomNode
+) -> None:
+    asked(clinic, 1)
+    study_id = archive.the_retrieval(clinic).study_id
+    assert study_id is not None
+    with clinic.session as session:
+        found = overview.of_case(session, study_id)
+        assert found is not None
+        assert (found.is_open, found.has_failed) == (True, False)
+        nodes.switch(session, clinic.admin, node.id, NOW, on=False)
+        found = overview.of_case(session, study_id)
+        assert found is not None
+        assert (found.is_open, found.has_failed) == (False, True)
 
 
 @pytest.mark.parametrize(
