@@ -118,6 +118,7 @@ class Archive:
         query.QueryRetrieveLevel = "IMAGE"
         query.StudyInstanceUID, query.SeriesInstanceUID = named.study_uid, named.series_uid
         query.SOPInstanceUID = named.sop_uid
+        asked: tuple[Any, ...]
         if self._kind is RetrieveKind.MOVE:
             asking, asked = self._associated.send_c_move, (query, self._title, MOVE)
         else:
