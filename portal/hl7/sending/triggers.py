@@ -95,9 +95,7 @@ def _new(
     )
     return (
         query.add_columns(created)
-        .where(
-            created >= since, Study.team_id == target.team_id, Study.purged_at.is_(None), ~known
-        )
+        .where(created >= since, Study.team_id == target.team_id, Study.purged_at.is_(None), ~known)
         .order_by(created, trigger)
         .limit(_AT_ONCE)
     )
