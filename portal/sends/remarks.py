@@ -9,7 +9,11 @@ from portal.studies.sealed_fields import Patient
 _HIDDEN: Final = "…"
 _WORD: Final = re.compile(r"[^\s,;:=^()\[\]'\"/\\]+")
 # Numbers as long as this are dates, accession numbers or patient IDs; UIDs are longer still.
-_LONG_NUMBER: Final = re.compile(r"\d{5,}|\d+(?:\.\d+){3,}")
+_LONG_NUMBER: Final = re.compile(
+    r"\d{5,}|\d+(?:\.\d+){3,}|\d{4}([-./])\d{1,2}\1\d{1,2}|\d{1,2}([-./])\d{1,2}\2\d{4}"
+)
+# What is read of a remark: more than is kept, so that no name is hidden but for its beginning.
+LONGEST_READ: Final = 1000
 _SHORTEST: Final = 2
 _LONG_ENOUGH: Final = 4
 
@@ -18,11 +22,12 @@ def without_patient(text: object, patient: Patient, longest: int) -> str:
     """A remark as it is kept: of so many characters at most, without control characters, long
     numbers and words of the patient's.
     """
-    shown = clean(str(text or ""), longest)
+    shown = clean(str(text or ""), LONGEST_READ)
     named = {
-        word.casefold()
+        form
         for value in (patient.patient_name, patient.patient_id, patient.accession)
         for word in (value, *_WORD.findall(value))
+        for form in (word, word.casefold())  # ß is no ss where case alone is ignored
         if len(word) >= _SHORTEST
     }
     shown = _LONG_NUMBER.sub(_HIDDEN, shown)

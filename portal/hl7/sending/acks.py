@@ -7,8 +7,8 @@ from typing import Final
 
 from portal.hl7 import messages
 from portal.hl7.messages import NotTaken, Segment
+from portal.sends.remarks import LONGEST_READ
 
-_LONGEST_REMARK: Final = 120
 _CODE: Final = re.compile(r"\d{3}")
 _PLACE: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 
@@ -64,7 +64,7 @@ def read(raw: bytes, control_id: str, charset: str) -> Ack:
     if answered.text(2) != control_id:
         raise BadAnswer("other_control_id")
     number, place, words = _error(message.segment("ERR"))
-    remark = answered.text(3, longest=_LONGEST_REMARK) or words
+    remark = answered.text(3, longest=LONGEST_READ) or words
     found = [answered.text(1), number, place]
     return Ack(meaning, " ".join(one for one in found if one), remark)
 
@@ -73,10 +73,12 @@ def _error(error: Segment) -> tuple[str, str, str]:
     """Code, place and words of the error, by the layout of 2.5 or by the one before."""
     if not error:
         return "", "", ""
-    number, words = error.text(3), error.text(8, longest=_LONGEST_REMARK) or error.text(3, 2)
+    number, words = error.text(3), error.text(8, longest=LONGEST_READ)
+    words = words or error.text(3, 2, longest=LONGEST_READ)
     segment, at = error.text(2), error.text(2, 3)
     if not number:
-        number, words = error.text(1, 4), error.text(1, 4, subcomponent=2)
+        number = error.text(1, 4)
+        words = error.text(1, 4, subcomponent=2, longest=LONGEST_READ)
         segment, at = error.text(1), error.text(1, 3)
     place = segment if _PLACE.fullmatch(segment) else ""
     if place and at.isascii() and at.isdecimal() and len(at) < 3:

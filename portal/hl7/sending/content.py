@@ -67,7 +67,8 @@ def of_exam(
         sex=patient.sex,
         accession=patient.accession,
         case_number=view.case_number,
-        taken=f"{patient.study_date} {patient.study_time}".strip(),
+        # A time alone would be read as a year.
+        taken=f"{patient.study_date} {patient.study_time}" if patient.study_date else "",
         signer=standing.author,
         changed=max([standing.at, *(one.created for one in view.addenda)]),
         text=_text(report),

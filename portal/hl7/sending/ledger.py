@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -30,7 +31,25 @@ def add(
     trigger_id: UUID,
     now: datetime,
 ) -> None:
-    """Add a send in the caller's transaction; it is due at once."""
+    """Add a send in the caller's transaction; it is due at once. Where what it follows has happened
+    before, as a retraction, the send of then is done again.
+    """
+    known = session.scalars(
+        select(ReportSend)
+        .where(
+            ReportSend.target_id == target_id,
+            ReportSend.moment == moment,
+            ReportSend.trigger_id == trigger_id,
+        )
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).first()
+    if known is not None:
+        if known.finished_at is not None:  # else it is found again once it has ended
+            known.state, known.reason, known.finished_at = SendState.WAITING, "", None
+            known.study_id, known.attempts = study_id, 0
+            known.created, known.next_at = now, DatabaseTime()
+        return
     session.add(
         ReportSend(
             id=uuid4(),

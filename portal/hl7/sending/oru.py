@@ -7,6 +7,7 @@ is never written in another way: NotEncodable, but for the typography of our own
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 
 from portal.formats.display_text import clean
@@ -89,7 +90,7 @@ def body(target: ReportTarget, content: Content) -> bytes:
         _observed(1, "FT", codes.REPORT, "", _long(content.text), "", state, changed, codes.BY_EYE),
     ]
     for number, one in enumerate(content.observations, 2):
-        kind, value = ("NM", f"{one.value:.6g}") if isinstance(one.value, float) else ("", "")
+        kind, value = ("NM", _number(one.value)) if isinstance(one.value, float) else ("", "")
         if isinstance(one.value, Code):
             kind, value = "CWE", _coded(one.value)
         unit = _coded(one.unit) if one.unit else ""
@@ -152,6 +153,11 @@ def _observed(
     """OBX to its field 17."""
     first = ["OBX", str(number), kind, _coded(what), part, value, unit]
     return [*first, "", "", "", "", state, "", "", changed, "", "", _coded(method)]
+
+
+def _number(value: float) -> str:
+    """Six digits, never with an exponent, which NM does not have."""
+    return f"{Decimal(f'{value:.6g}'):f}"
 
 
 def _coded(code: Code) -> str:

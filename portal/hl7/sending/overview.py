@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -46,7 +46,7 @@ class SendLine:
 @dataclass(frozen=True, slots=True)
 class Sends:
     """How many reports of thirty days there are of each state, how many wait for each target, and
-    the newest of those that no target has accepted.
+    the newest of those that no target has accepted, dropped ones last.
     """
 
     counts: dict[SendState, int]
@@ -67,12 +67,14 @@ def sends(session: Session, vault: Vault, actor: Actor | None, now: datetime) ->
         select(ReportSend.target_id, func.count()).where(is_open).group_by(ReportSend.target_id)
     )
     waiting = dict(queued.all())
+    is_dropped = case((ReportSend.state == SendState.DROPPED, 1), else_=0)
     rows = session.execute(
         select(ReportSend, ReportTarget, Study)
         .join(ReportTarget, ReportTarget.id == ReportSend.target_id)
         .join(Study, Study.id == ReportSend.study_id)
         .where(recent, ReportSend.state != SendState.PROVEN)
-        .order_by(ReportSend.created.desc(), ReportSend.id)
+        # A retraction can drop thousands, which would hide one that failed.
+        .order_by(is_dropped, ReportSend.created.desc(), ReportSend.id)
         .limit(MOST)
         .execution_options(populate_existing=True)
     ).all()

@@ -33,7 +33,6 @@ class Prepared:
     """A message that is ready but for its first segment, and what names its patient."""
 
     target: ReportTarget
-    study: Study
     control_id: str
     body: bytes = field(repr=False)
     patient: Patient = field(repr=False)
@@ -78,14 +77,16 @@ def _prepared(
     except NotEncodable:
         ledger.fail(session, row, "charset_lacks", now)
         raise _Over from None
-    if key == _last_accepted(session, row, study):
+    # An attempt without an answer may have brought the target something else meanwhile.
+    may_have_another = row.attempts > 0 and row.content_key != key
+    if not may_have_another and key == _last_accepted(session, row, study):
         _drop(session, row, "unchanged", now)
     row.content_key = key
     ledger.begin(session, row, target, now)
     session.commit()
     control_id = vault.lookup("hl7:control_id", row.id.bytes + body)[:_LONGEST_ID].upper()
     patient = Patient(found.patient_name, found.patient_id, accession=found.accession)
-    return Prepared(target, study, control_id, body, patient)
+    return Prepared(target, control_id, body, patient)
 
 
 def _study(session: Session, row: ReportSend, target: ReportTarget, now: datetime) -> Study:

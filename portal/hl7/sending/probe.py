@@ -48,6 +48,7 @@ def test(
 ) -> str:
     """Call a target and ask; a key of `RESULTS`. See `targets.one`."""
     target = targets.one(session, actor, target_id)
+    session.commit()  # nothing is held open while it is called
     control_id = secrets.token_hex(10).upper()
     try:
         with mllp.called(settings, target, _SECONDS) as called:

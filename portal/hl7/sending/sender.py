@@ -15,7 +15,7 @@ from portal.hl7.sending.acks import Ack, BadAnswer, Meaning
 from portal.hl7.sending.mllp import NoAnswer
 from portal.hl7.sending.preparation import Prepared
 from portal.listeners import process
-from portal.models import ReportSend, SendState
+from portal.models import ReportSend, SendState, Study
 from portal.reports.requests import Compose
 from portal.sends import remarks
 from portal.sends.process import Sending
@@ -92,7 +92,9 @@ class ReportSender(Sending[ReportSend]):
             row.answer, row.sealed_remark = answered.codes[:40], None
             remark = remarks.without_patient(answered.remark, prepared.patient, _LONGEST_REMARK)
             if remark and answered.meaning is not Meaning.ACCEPTED:
-                data_key = sealed_fields.key_of(vault, prepared.study)
+                # The send's own exam, which may have been joined into the one that was sent.
+                exam = session.get_one(Study, row.study_id, populate_existing=True)
+                data_key = sealed_fields.key_of(vault, exam)
                 row.sealed_remark = sealed_fields.seal_remark(vault, data_key, row.id, remark)
             match answered.meaning:
                 case Meaning.ACCEPTED:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import ColumnElement, Select, exists, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from portal.hl7.sending import ledger
@@ -49,8 +49,9 @@ def _look(session: Session, target_id: UUID, now: datetime) -> int:
     added, is_complete = 0, True
     for moment in ReportMoment:
         found = session.execute(_new(moment, target, since)).all()
-        for study_id, trigger_id in found:
-            ledger.add(session, target_id, study_id, moment, trigger_id, now)
+        for study_id, trigger_id, at in found:
+            # Not before what it follows, also where the machine that wrote that is ahead.
+            ledger.add(session, target_id, study_id, moment, trigger_id, max(now, at))
         session.flush()
         added += len(found)
         is_complete = is_complete and len(found) < _AT_ONCE
@@ -61,9 +62,12 @@ def _look(session: Session, target_id: UUID, now: datetime) -> int:
     return added
 
 
-def _new(moment: ReportMoment, target: ReportTarget, since: datetime) -> Select[UUID, UUID]:
-    """What happened to exams of the team that the target has no send for."""
+def _new(
+    moment: ReportMoment, target: ReportTarget, since: datetime
+) -> Select[UUID, UUID, datetime]:
+    """What happened to exams of the team that the target has no send for, and when."""
     query: Select[UUID, UUID]
+    again: ColumnElement[bool] = true()
     created: InstrumentedAttribute[Any]
     trigger: InstrumentedAttribute[UUID]
     if moment is ReportMoment.SIGNATURE:
@@ -74,6 +78,8 @@ def _new(moment: ReportMoment, target: ReportTarget, since: datetime) -> Select[
         query = select(exams.exam_id(), trigger).join(Study, Study.id == Addendum.study_id)
     else:
         created, trigger = ModelVersion.retracted_at, Prediction.id
+        # Results can be restored and retracted again.
+        again = ReportSend.created >= created
         query = (
             select(exams.exam_id(), trigger)
             .join(ModelVersion, ModelVersion.id == Prediction.model_id)
@@ -85,11 +91,11 @@ def _new(moment: ReportMoment, target: ReportTarget, since: datetime) -> Select[
         ReportSend.target_id == target.id,
         ReportSend.moment == moment,
         ReportSend.trigger_id == trigger,
+        again,
     )
     return (
-        query.where(
-            created >= since, Study.team_id == target.team_id, Study.purged_at.is_(None), ~known
-        )
+        query.add_columns(created)
+        .where(created >= since, Study.team_id == target.team_id, Study.purged_at.is_(None), ~known)
         .order_by(created, trigger)
         .limit(_AT_ONCE)
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal import audit, database, readable_rows
 from portal.access import Actor, Denied, Permission
 from portal.models import AuditEvent
 from portal.models.viewing import PICTURE_SHOWN
@@ -43,7 +43,9 @@ def note(
 def by_reader(
     session: Session, reader_id: UUID, pictures: Collection[UUID], until: datetime | None = None
 ) -> frozenset[UUID]:
-    """Those of these pictures that the reader has had before them, at this time or before."""
+    """Those of these pictures that the reader has had before them, at this time or before. Where
+    the log can't be read none is known.
+    """
     query = select(AuditEvent.subject_id).where(
         AuditEvent.subject_id.in_(pictures),
         AuditEvent.event == PICTURE_SHOWN,
@@ -51,4 +53,10 @@ def by_reader(
     )
     if until is not None:
         query = query.where(AuditEvent.at <= until)
-    return frozenset(one for one in session.scalars(query) if one is not None)
+    try:
+        found = readable_rows.beside(session, lambda own: own.scalars(query).all())
+    except database.UNREADABLE as error:
+        if not database.is_damage(error):
+            raise
+        return frozenset()
+    return frozenset(one for one in found if one is not None)

@@ -4,6 +4,8 @@ import pytest
 
 from portal.hl7.sending import acks
 from portal.hl7.sending.acks import BadAnswer, Meaning
+from portal.sends import remarks
+from portal.studies.sealed_fields import Patient
 
 
 def answer(*segments: str, version: str = "2.5.1", charset: str = "") -> bytes:
@@ -67,3 +69,21 @@ def test_what_is_no_answer_is_told_apart(raw: bytes, code: str) -> None:
 def test_an_answer_that_names_no_set_is_in_the_targets() -> None:
     found = acks.read(answer("MSA|AE|C1|Grün"), "C1", "UNICODE UTF-8")
     assert found.remark == "Grün"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Unknown STRAUß, Änne", "Unknown …"),
+        ("Unknown Strauß^Änne", "Unknown …^…"),
+        ("born 1963-05-01 or 01.05.1963 or 5/1/1963", "born … or … or …"),
+        ("2.5.1 is not known here", "2.5.1 is not known here"),
+        ("x" * 113 + " Strauß", "x" * 113 + " …"),
+        ("x" * 116 + " Strauß", "x" * 116 + " …"),
+    ],
+)
+def test_a_remark_is_kept_without_the_patient(said: str, kept: str) -> None:
+    found = acks.read(answer(f"MSA|AR|C1|{said.replace('^', chr(92) + 'S' + chr(92))}"), "C1",
+                      "UNICODE UTF-8")  # fmt: skip
+    patient = Patient("Strauß, Änne", "P-1")
+    assert remarks.without_patient(found.remark, patient, 120) == kept

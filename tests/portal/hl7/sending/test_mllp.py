@@ -1,7 +1,9 @@
 """Calling a target by TLS: the certificate that is stated of it, or nothing; and the test of it."""
 
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,3 +117,21 @@ def test_the_end_of_our_own_certificate_is_known(
     broken.write_text("no certificate")
     named = files(certificates) | {"PLEURA_HL7_CERTIFICATE_FILE": str(broken)}
     assert targets.own_certificate_ends(settings_to(clinic, 9, **named)) is None
+
+
+def test_no_transaction_is_open_while_a_target_is_tested(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, was_open = socket.getaddrinfo, list[bool]()
+    with running(Receiver()) as receiver, clinic.session as session:
+        target = add_target(clinic, receiver.port)
+
+        def noted(*given: Any, **named: Any) -> Any:
+            was_open.append(session.in_transaction())
+            return look_up(*given, **named)
+
+        monkeypatch.setattr(socket, "getaddrinfo", noted)
+        settings = settings_to(clinic, receiver.port)
+        assert probe.test(session, clinic.admin, settings, target.id, NOW) == "answers"
+    assert was_open
+    assert not any(was_open)

@@ -132,6 +132,17 @@ def test_a_value_adds_no_segment_and_no_field() -> None:
     assert "A PID\\F\\2\\F\\\\F\\X OBX\\F\\9\\R\\\\S\\\\T\\\\E\\.br\\E\\" in fields(text, "OBR")[18]
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(1.2e-7, "0.00000012"), (1234567.0, "1234570"), (93.25, "93.25"), (0.0, "0"), (400.0, "400")],
+)
+def test_a_number_has_no_exponent(value: float, written: str) -> None:
+    observed = Observation(codes.CERTAINTY, value, codes.BY_AI, codes.PERCENT, "1.ai")
+    text = message(replace(CONTENT, observations=[observed]))
+    (line,) = [one for one in text.split("\r") if one.startswith("OBX|2|")]
+    assert line.split("|")[5] == written
+
+
 def test_a_name_in_two_scripts_is_two_names() -> None:
     text = message(replace(CONTENT, patient_name="Yamada, Tarou (山田, 太郎)"))
     assert fields(text, "PID")[5] == "Yamada^Tarou~山田^太郎"

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from portal.governance import purges
+from portal.hl7.sending import overview
 from portal.models import (
     AiShown,
     Language,
@@ -18,6 +19,7 @@ from portal.models import (
     ReportTarget,
     RetractionReason,
     SendState,
+    Study,
     TeamChoices,
 )
 from portal.operations import integrity
@@ -181,6 +183,86 @@ def test_a_retracted_result_is_sent_as_such(clinic: Clinic) -> None:
     assert "111012 123110" not in found
     assert "its results were found to be wrong" in receiver.raw[1].decode()
     assert states(receiver) == ["F", "C"]
+
+
+def restore(clinic: Clinic) -> None:
+    with clinic.session as session:
+        session.execute(update(ModelVersion).values(retracted_at=None, retraction_reason=None))
+        session.commit()
+
+
+def test_a_second_retraction_is_sent_like_the_first(clinic: Clinic) -> None:
+    clock = Clock()
+    with running(Receiver()) as receiver, sending(clinic, receiver.port, clock) as sender:
+        target = add_target(clinic, receiver.port)
+        study_id = clinic.done()
+        sign(clinic, study_id)
+        sent(clinic, sender, target)
+        clock.forward(minutes=6)
+        retract(clinic)
+        sent(clinic, sender, target)
+        restore(clinic)
+        add(clinic, study_id, "Restored.", now=after(minutes=7))
+        clock.forward(minutes=2)
+        sent(clinic, sender, target)
+        assert "111012 123110" in parts(receiver.messages[2])
+        retract(clinic, after(minutes=9))
+        clock.forward(minutes=2)
+        for _ in range(2):
+            sent(clinic, sender, target)
+    assert states(receiver) == ["F", "C", "C", "C"]
+    found = parts(receiver.messages[3])
+    assert found["111017 123110"] == "retracted^Retracted^99PLEURA"
+    assert "111012 123110" not in found
+    assert {one.state for one in sends(clinic)} == {SendState.PROVEN}
+
+
+def test_what_a_target_may_have_without_its_answer_is_put_right(clinic: Clinic) -> None:
+    clock = Clock()
+    answers = Receiver(ack(), None, ack(), holds=False)
+    with running(answers) as receiver, sending(clinic, receiver.port, clock) as sender:
+        target = add_target(clinic, receiver.port)
+        sign(clinic, clinic.done())
+        sent(clinic, sender, target)
+        clock.forward(minutes=6)
+        retract(clinic)
+        assert sent(clinic, sender, target).reason == "ended"
+        restore(clinic)
+        assert sent(clinic, sender, target).state is SendState.PROVEN
+    assert [parts(one).get("111017 123110", "")[:9] for one in receiver.messages] == [
+        *("111242^Al", "retracted", "111242^Al"),
+    ]
+
+
+def test_a_time_without_a_day_is_left_out(clinic: Clinic) -> None:
+    with running(Receiver()) as receiver, sending(clinic, receiver.port) as sender:
+        target = add_target(clinic, receiver.port)
+        study_id = clinic.submit(StudyDate=None, StudyTime="084500").study_id
+        clinic.segment(clinic.render(study_id))
+        sign(clinic, study_id)
+        assert sent(clinic, sender, target).state is SendState.PROVEN
+    (request,) = [one for one in receiver.raw[0].decode().split("\r") if one.startswith("OBR")]
+    assert request.split("|")[7] == ""
+
+
+def test_a_remark_about_an_exam_that_was_joined_into_another_is_shown(clinic: Clinic) -> None:
+    with (
+        running(Receiver(ack("AR", "Not wanted"))) as receiver,
+        sending(clinic, receiver.port) as sender,
+    ):
+        target = add_target(clinic, receiver.port)
+        study_id, other = clinic.done(), clinic.done()
+        sign(clinic, study_id)
+        sender.look()
+        with clinic.session as session:
+            session.execute(update(Study).where(Study.id == study_id).values(joined_into=other))
+            session.commit()
+        due(clinic)
+        assert sender.step(target.id)
+        with clinic.session as session:
+            (line,) = overview.sends(session, clinic.vault, clinic.admin, NOW).lines
+            assert (line.state, line.remark) == (SendState.FAILED, "Not wanted")
+            assert integrity.sample(session, clinic.vault, 10).findings == []
 
 
 def test_a_retraction_that_changes_nothing_of_the_report_is_not_sent(clinic: Clinic) -> None:

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -10,9 +11,10 @@ from sqlalchemy import select
 from portal.access import Denied
 from portal.errors import Conflict
 from portal.hl7.case_view import of_case
-from portal.hl7.sending import overview, targets
+from portal.hl7.sending import ledger, overview, targets
 from portal.models import (
     AuditEvent,
+    ReportMoment,
     ReportSend,
     ReportTarget,
     SendState,
@@ -137,6 +139,25 @@ def test_a_refusal_fails_with_its_reason_and_can_be_tried_again(clinic: Clinic) 
     first, second = receiver.messages
     assert first.msh.msh_10.to_er7() == second.msh.msh_10.to_er7()  # it may have the first one
     assert events(clinic) == ["begun", "failed", "again", "begun", "accepted"]
+
+
+def test_what_was_dropped_hides_nothing_that_failed(clinic: Clinic) -> None:
+    with running(Receiver(ack("AR"))) as receiver, sending(clinic, receiver.port) as sender:
+        target = add_target(clinic, receiver.port)
+        study_id = clinic.done()
+        sign(clinic, study_id)
+        failed = sent(clinic, sender, target)
+        with clinic.session as session:
+            for _ in range(overview.MOST):
+                because = (ReportMoment.RETRACTION, uuid4(), after(hours=1))
+                ledger.add(session, target.id, study_id, *because)
+            session.flush()
+            for one in session.scalars(select(ReportSend).where(ReportSend.attempts == 0)).all():
+                ledger.settle_dropped(session, one, "unchanged", after(hours=1))
+            session.commit()
+            found = overview.sends(session, clinic.vault, clinic.admin, after(hours=2))
+    assert found.lines[0].id == failed.id
+    assert len(found.lines) == overview.MOST
 
 
 def test_after_the_last_attempt_it_has_failed(clinic: Clinic) -> None:

@@ -1,11 +1,14 @@
 """What was seen at a signature: pictures, results, outlines and reviews of then, nothing later."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from portal import audit
 from portal.access import Denied
 from portal.models import BlobKind
+from portal.models.viewing import PICTURE_SHOWN
 from portal.reading import reviews
 from portal.reading.case_records import StudyView
 from portal.reading.signatures import seen
@@ -17,6 +20,7 @@ from tests.portal.reading.test_signing import add, sign
 from tests.support.clinic import Clinic, after
 from tests.support.core import NOW
 from tests.support.outlines.pages import Page, drawn
+from tests.support.queries.damaged_pages import overwrite_page_of
 
 UID = {"StudyInstanceUID": "1.2.3.9"}
 
@@ -77,6 +81,23 @@ def test_a_picture_that_the_signer_did_not_have_on_the_screen_is_named(clinic: C
         shown.note(session, clinic.mate, study_id, pictures[0], signature.created)
         shown.note(session, clinic.mate, study_id, pictures[1], after(hours=5))
     assert stated() == "Picture 2 was not shown in full on the signer’s screen before."
+
+
+def test_a_damaged_page_of_the_log_keeps_nobody_from_what_was_seen(clinic: Clinic) -> None:
+    study_id, mark = clinic.done(), "mark-of-the-damaged-row"
+    signature = sign(clinic, study_id).signature
+    with clinic.session as session:
+        (picture,) = exams.pictures(session, [study_id])[study_id]
+        for number in range(240):
+            named = {"event": PICTURE_SHOWN, "subject_id": picture.id} if number == 120 else {}
+            stated: dict[str, Any] = {"event": "tested", "detail": {"text": "x" * 200}} | named
+            stated["detail"] = {"text": mark} if named else stated["detail"]
+            audit.append(session, actor=clinic.mate, now=NOW, **stated)
+        session.commit()
+    overwrite_page_of(clinic.core.engine, "audit_events", f"detail LIKE '%{mark}%'", mark)
+    assert opened(clinic, study_id, signature.id).picture.instance_id == picture.id
+    with clinic.session as session:
+        shown.note(session, clinic.mate, study_id, picture.id, after(minutes=9))
 
 
 def test_a_result_that_came_later_is_not_shown(clinic: Clinic) -> None:
