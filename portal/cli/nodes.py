@@ -85,7 +85,7 @@ class NodeCommands:
 
     def _add(self, chosen: argparse.Namespace) -> int:
         with opened() as (session, _vault, _settings):
-            stated = self.stated(chosen, _team_of(session, chosen.team))
+            stated = self.stated(chosen, team_of(session, chosen.team))
             self.room.add(session, None, stated, now())
         print_line("The node is added.")
         return 0
@@ -94,7 +94,7 @@ class NodeCommands:
         with opened() as (session, _vault, _settings):
             node = self.node(session, chosen)
             if chosen.team is not None:
-                chosen.team_id = _team_of(session, chosen.team)
+                chosen.team_id = team_of(session, chosen.team)
             stated = self.changed(session, chosen, node)
             self.room.change(session, None, node.id, stated, now())
         print_line("The node is changed.")
@@ -162,7 +162,8 @@ def listening_at(settings: Listener) -> Iterator[None]:
         raise Failed(f"It can't listen at {where}: {error.strerror or error}.") from None
 
 
-def _team_of(session: Session, name: str) -> UUID:
+def team_of(session: Session, name: str) -> UUID:
+    """The id of the team of this name; Failed where there is none."""
     found = session.scalar(select(Team.id).where(Team.name == name))
     if found is None:
         raise Failed("There is no team of this name.")

@@ -10,14 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.access import Denied
-from portal.cli.nodes import team_of
-from portal.errors import Conflict, Invalid
+from portal.cli.nodes import is_alive, opened, served, team_of
 from portal.governance import scheduler_signs
-from portal.hl7 import listener, messages, nodes
+from portal.hl7 import messages, nodes
 from portal.hl7.sending import overview, probe, sender, targets
 from portal.models import ReportTarget
-from portal.operations.context import Failed, now, open_portal, print_line
-from portal.services import Services
+from portal.operations.context import Failed, now, print_line
 from portal.settings import Settings
 from portal.vault import Vault
 from portal.web.present.reports import text as report_text
@@ -138,11 +136,7 @@ def _sends(_chosen: argparse.Namespace) -> int:
 
 
 def _alive(_chosen: argparse.Namespace) -> int:
-    with open_portal(Settings.from_env(), linking=False, statement_seconds=5) as (session, _v, _e):
-        if not scheduler_signs.report_sender_works(session):
-            raise Failed("No sender of reports has given a sign for a minute.")
-    print_line("The sender of reports works.")
-    return 0
+    return is_alive(scheduler_signs.report_sender_works, "sender of reports")
 
 
 def send_reports(_chosen: argparse.Namespace) -> int:
@@ -150,27 +144,16 @@ def send_reports(_chosen: argparse.Namespace) -> int:
     settings = Settings.from_env()
     if settings.hl7 is None:
         raise Failed("Set PLEURA_HL7_PORT, such as 2575: name and TLS files are the listener's.")
-    with open_portal(settings, linking=False, statement_seconds=listener.STATEMENT_SECONDS) as (
-        _session,
-        _vault,
-        engine,
-    ):
-        services = Services.open(settings)
-        try:
-            sender.run(services, engine, report_text.compose)
-        finally:
-            services.broker.close()
+    with served(settings) as (services, engine):
+        sender.run(services, engine, report_text.compose)
     return 0
 
 
 @contextmanager
 def _opened() -> Iterator[tuple[Session, Vault, Settings]]:
-    settings = Settings.from_env()
-    with open_portal(settings) as (session, vault, _engine):
+    with opened() as found:
         try:
-            yield session, vault, settings
-        except (Invalid, Conflict) as refused:
-            raise Failed(refused.message) from None
+            yield found
         except Denied:
             raise Failed("There is no such target.") from None
 

@@ -25,7 +25,7 @@ def test_by_a_clock_years_ahead_nothing_is_looked_for_and_nothing_is_retrieved(
 ) -> None:
     time = Clock()
     with retrieving(clinic, ADDRESS, 104, clock=time) as retriever:
-        source(clinic, 104, ADDRESS)
+        source(clinic, 104, ADDRESS, networks="127.0.0.1")
         exam(clinic)
         time.forward(days=4000)
         assert (retriever.look(), attempts(clinic)) == (0, [])
