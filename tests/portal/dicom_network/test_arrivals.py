@@ -67,6 +67,13 @@ def test_a_picture_takes_sqlites_write_lock_once(
     assert begun.count("BEGIN") > 0
 
 
+def test_a_node_that_does_not_send_stores_nothing_that_was_not_asked_for(clinic: Clinic) -> None:
+    node = add_node(clinic, sends=False, receives=True, host="127.0.0.1", port="104")
+    assert take(clinic, node, "1.2.3.6").status == arrivals.NOT_AUTHORISED
+    with clinic.session as session:
+        assert session.scalars(select(Instance)).all() == []
+
+
 @ON_SQLITE
 def test_what_only_reads_waits_for_nobody_who_writes(
     clinic: Clinic, node: DicomNode, begun: list[str]

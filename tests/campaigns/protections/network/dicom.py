@@ -13,6 +13,7 @@ _LISTENS = "portal/dicom_network/test_listener.py::"
 _REFUSED = f"{_LISTENS}test_who_is_not_known_is_refused_as_the_standard_has_it"
 _TOGETHER = f"{_LISTENS}test_data_sets_together_have_so_much_memory_and_more_is_dropped"
 _SENDS = "portal/dicom_network/sending/"
+_RETRIEVES = "portal/dicom_network/retrieving/test_attempt.py::"
 _TRANSMITS = f"{_SENDS}test_transmission.py::"
 _PREPARES = f"{_SENDS}test_preparation.py::"
 _PROVES = f"{_SENDS}test_proofs.py::"
@@ -94,6 +95,18 @@ PROTECTIONS = (
             "            if node is None:\n",
         ),
         f"{_LISTENS}test_a_node_that_is_switched_off_meanwhile_stores_nothing_more",
+    ),
+    off(
+        _LISTENER,
+        "the refusal of data sets of who does not send, but for those that were asked for",
+        edit(
+            "portal/dicom_network/arrivals.py",
+            "            if asked is None and (is_answer or not node.sends):\n",
+            "            if False:\n",
+        ),
+        "portal/dicom_network/test_arrivals.py::"
+        "test_a_node_that_does_not_send_stores_nothing_that_was_not_asked_for",
+        f"{_RETRIEVES}test_what_was_not_asked_for_is_refused",
     ),
     off(
         _LISTENER,
