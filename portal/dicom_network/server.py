@@ -57,7 +57,7 @@ class Server(ThreadedAssociationServer):
         self.seconds = seconds
         self._tls = tls
         self._known, self._refuse = known, refuse
-        self.places = Places(entity.maximum_associations + _MORE_CONNECTIONS)
+        self.places = Places(entity.maximum_associations)
         self._stopping = threading.Event()
         self._failures = accepting.Failures()
         self._associations = set[Incoming]()

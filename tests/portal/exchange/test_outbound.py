@@ -204,12 +204,13 @@ ITS_OWN_PROCESSES = {
     "formats/header_messages.py",
 }
 # The server sets an option of the connections that it accepts; the listeners accept, and read from
-# what they have accepted. What they open themselves goes through the first.
+# what they have accepted. What they open themselves goes through the first, as do reports.
 SERVES = {
     "server/connection.py",
     "dicom_network/association.py",
     "dicom_network/server.py",
     "hl7/listener.py",
+    "hl7/sending/mllp.py",
 }
 # The single sign-on issuer (nothing but its origin: see test_single_sign_on), the vault's bucket,
 # and the syslog that the access log is anchored in.
