@@ -10,7 +10,8 @@ from pydicom.uid import UID
 from portal.dicom_network import association, classes, reports, server, storing
 from portal.dicom_network.outgoing import echo
 from portal.dicom_network.retrieving import archive
-from portal.dicom_network.sending import peer, sender, transmission
+from portal.dicom_network.sending import peer, transmission
+from portal.sends import process as sends_process
 from portal.settings.network.dicom import Dicom
 from tests.support.paths import ROOT
 from worker.contract.contents.object_content import ObjectKind
@@ -105,7 +106,7 @@ def test_who_we_are_and_the_limits_are_stated() -> None:
     assert times["a message is whole"][0] == whole
     waits = times["report of storage commitment"][1]
     assert waits.startswith(f"{transmission.SAME_ASSOCIATION_SECONDS:.0f} s on the same")
-    assert f"one to a node, {sender._MOST_NODES} nodes" in TEXT
+    assert f"one to a node, {sends_process._MOST_RECEIVERS} nodes" in TEXT
 
 
 def table_of_times() -> list[list[str]]:
