@@ -89,6 +89,7 @@ def _asked(
     """What was asked for of the node just now, where this is it."""
     if sent.sop_class not in classes.PICTURES:
         return None
+    database.begin_reading(session)
     return asking.open_one(session, services.vault, node.id, sent.sop_instance)
 
 

@@ -23,9 +23,8 @@ def drawn(clinic: Clinic, actor: Actor, finding: str, chance: float, **result: o
     first = state(clinic, actor, study_id, finding)
     with clinic.session as session:
         study, review = session.get_one(Study, study_id), session.get_one(Review, first.id)
-        row = progress.draw(session, study, review, 100, NOW)
-        assert row is not None
-        row.probability = chance
+        result = progress._result(session, study)
+        progress._add(session, study, review, result, NOW, probability=chance)
         session.commit()
     return study_id
 
