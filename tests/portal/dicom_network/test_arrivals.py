@@ -10,6 +10,7 @@ from sqlalchemy import event, select
 from portal import database
 from portal.dicom_network import arrivals
 from portal.dicom_network.arrivals import Sent
+from portal.dicom_network.storing import Answer
 from portal.models import DicomNode, Instance, Job
 from portal.services import Services, redis_client
 from tests.support.clinic import Clinic
@@ -27,7 +28,7 @@ def node(clinic: Clinic) -> DicomNode:
     return add_node(clinic)
 
 
-def take(clinic: Clinic, node: DicomNode, uid: str, **environ: str) -> arrivals.Answer:
+def take(clinic: Clinic, node: DicomNode, uid: str, **environ: str) -> Answer:
     """The answer to a picture of this SOPInstanceUID, in a study of its own."""
     data = dicom(SOPInstanceUID=uid, StudyInstanceUID=f"{uid}.1", PatientID=uid)
     services = Services.open(settings_of(clinic, **environ), Clock())
