@@ -10,6 +10,7 @@ from sqlalchemy import event, select
 from portal import database
 from portal.dicom_network import arrivals
 from portal.dicom_network.arrivals import Sent
+from portal.dicom_network.storing import Answer
 from portal.models import DicomNode, Instance, Job
 from portal.services import Services, redis_client
 from tests.support.clinic import Clinic
@@ -27,7 +28,7 @@ def node(clinic: Clinic) -> DicomNode:
     return add_node(clinic)
 
 
-def take(clinic: Clinic, node: DicomNode, uid: str, **environ: str) -> arrivals.Answer:
+def take(clinic: Clinic, node: DicomNode, uid: str, **environ: str) -> Answer:
     """The answer to a picture of this SOPInstanceUID, in a study of its own."""
     data = dicom(SOPInstanceUID=uid, StudyInstanceUID=f"{uid}.1", PatientID=uid)
     services = Services.open(settings_of(clinic, **environ), Clock())
@@ -65,6 +66,13 @@ def test_a_picture_takes_sqlites_write_lock_once(
     assert take(clinic, node, "1.2.3.1", REDIS_URL=redis_url).status == 0
     assert begun.count("BEGIN IMMEDIATE") == 1
     assert begun.count("BEGIN") > 0
+
+
+def test_a_node_that_does_not_send_stores_nothing_that_was_not_asked_for(clinic: Clinic) -> None:
+    node = add_node(clinic, sends=False, receives=True, host="127.0.0.1", port="104")
+    assert take(clinic, node, "1.2.3.6").status == arrivals.NOT_AUTHORISED
+    with clinic.session as session:
+        assert session.scalars(select(Instance)).all() == []
 
 
 @ON_SQLITE

@@ -8,10 +8,12 @@ _SERVER = "portal/dicom_network/server.py"
 _ADMISSION = "portal/dicom_network/admission.py"
 _ASSOCIATION = "portal/dicom_network/association.py"
 _SENDING = "portal/dicom_network/sending/"
+_QUEUE = "portal/sends/queue.py"
 _LISTENS = "portal/dicom_network/test_listener.py::"
 _REFUSED = f"{_LISTENS}test_who_is_not_known_is_refused_as_the_standard_has_it"
 _TOGETHER = f"{_LISTENS}test_data_sets_together_have_so_much_memory_and_more_is_dropped"
 _SENDS = "portal/dicom_network/sending/"
+_RETRIEVES = "portal/dicom_network/retrieving/test_attempt.py::"
 _TRANSMITS = f"{_SENDS}test_transmission.py::"
 _PREPARES = f"{_SENDS}test_preparation.py::"
 _PROVES = f"{_SENDS}test_proofs.py::"
@@ -43,17 +45,11 @@ PROTECTIONS = (
     ),
     off(
         _LISTENER,
-        "no sign of life of a listener that accepts nothing",
-        edit("portal/dicom_network/listener.py", "        accepting.require(listener.accepts)\n"),
-        "portal/listeners/test_accepting.py::test_a_deaf_dicom_listener_gives_no_sign_of_life",
-    ),
-    off(
-        _LISTENER,
         "nothing removed by a clock that has jumped",
         edit(
             "portal/dicom_network/listener.py",
-            "            if is_time_to_tidy and clock.is_right(session, services.clock()):\n",
-            "            if is_time_to_tidy:\n",
+            "        if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):\n",
+            "        if rounds % _TIDY_EVERY == 0:\n",
         ),
         f"{_LISTENS}test_a_clock_years_ahead_removes_no_refusal",
     ),
@@ -82,7 +78,12 @@ PROTECTIONS = (
     off(
         _LISTENER,
         "the refusal of a node that may not send",
-        edit(_ADMISSION, "    if not found.sends and not found.receives:\n", "    if False:\n"),
+        edit(
+            _ADMISSION,
+            "    if not found.sends and not found.receives "
+            "and not sources.are_moved_by(session, found):\n",
+            "    if False:\n",
+        ),
         _REFUSED,
     ),
     off(
@@ -90,10 +91,22 @@ PROTECTIONS = (
         "a look at each data set whether its node may still send",
         edit(
             "portal/dicom_network/arrivals.py",
-            "            if node is None or node.disabled_at is not None or not node.sends:\n",
+            "            if node is None or node.disabled_at is not None:\n",
             "            if node is None:\n",
         ),
         f"{_LISTENS}test_a_node_that_is_switched_off_meanwhile_stores_nothing_more",
+    ),
+    off(
+        _LISTENER,
+        "the refusal of data sets of who does not send, but for those that were asked for",
+        edit(
+            "portal/dicom_network/arrivals.py",
+            "            if asked is None and (is_answer or not node.sends):\n",
+            "            if False:\n",
+        ),
+        "portal/dicom_network/test_arrivals.py::"
+        "test_a_node_that_does_not_send_stores_nothing_that_was_not_asked_for",
+        f"{_RETRIEVES}test_what_was_not_asked_for_is_refused",
     ),
     off(
         _LISTENER,
@@ -273,24 +286,25 @@ PROTECTIONS = (
         _SENDER,
         "one process for a send until its claim lapses",
         edit(
-            f"{_SENDING}ledger.py",
-            "        or_(DicomSend.claimed_until.is_(None), "
-            "DicomSend.claimed_until <= DatabaseTime()),\n",
+            _QUEUE,
+            "            or_(table.claimed_until.is_(None), "
+            "table.claimed_until <= DatabaseTime()),\n",
         ),
         f"{_LEDGER}test_a_send_is_one_process_until_its_claim_lapses",
     ),
     off(
         _SENDER,
         "the refusal of what a process writes after its claim",
-        edit(f"{_SENDING}ledger.py", " or row.claimed_until != claimed.until or row", " or row"),
+        edit(_QUEUE, " or row.claimed_until != claimed.until or row", " or row"),
         f"{_LEDGER}test_a_send_is_one_process_until_its_claim_lapses",
     ),
     off(
         _SENDER,
         "nothing for a node that is off or may not receive",
-        (
-            edit(f"{_SENDING}ledger.py", "        DicomNode.disabled_at.is_(None),\n"),
-            edit(f"{_SENDING}ledger.py", "        DicomNode.receives.is_(True),\n"),
+        edit(
+            f"{_SENDING}ledger.py",
+            "    (DicomNode.disabled_at.is_(None), DicomNode.receives.is_(True), ",
+            "    (DicomNode.id.is_not(None), ",
         ),
         f"{_LEDGER}test_nothing_is_due_for_a_node_that_is_off_or_may_not_receive",
     ),
@@ -344,7 +358,7 @@ PROTECTIONS = (
         _SENDER,
         "a comment without what names the patient",
         edit(
-            f"{_SENDING}answers.py",
+            "portal/sends/remarks.py",
             "        shown = re.sub(sought, _HIDDEN, shown, flags=re.IGNORECASE)\n",
             "        pass\n",
         ),

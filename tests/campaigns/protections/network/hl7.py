@@ -40,7 +40,9 @@ PROTECTIONS = (
         "a certificate of every sender by TLS",
         edit(
             "portal/listeners/peers.py",
+            "_SERVER)\n    context.minimum_version = ssl.TLSVersion.TLSv1_2\n"
             "    context.verify_mode = ssl.CERT_REQUIRED\n",
+            "_SERVER)\n    context.minimum_version = ssl.TLSVersion.TLSv1_2\n"
             "    context.verify_mode = ssl.CERT_OPTIONAL\n",
         ),
         f"{_LISTENS}test_by_tls_nobody_is_read_from_without_a_certificate",
@@ -132,8 +134,9 @@ PROTECTIONS = (
     off(
         _HL7,
         "no sign of life of a listener that accepts nothing",
-        edit(_LISTENER, "        accepting.require(listener.accepts)\n"),
+        edit("portal/listeners/process.py", "        accepting.require(accepts)\n"),
         "portal/listeners/test_accepting.py::test_a_deaf_hl7_listener_gives_no_sign_of_life",
+        "portal/listeners/test_accepting.py::test_a_deaf_dicom_listener_gives_no_sign_of_life",
     ),
     off(
         _HL7,
@@ -392,7 +395,7 @@ PROTECTIONS = (
         "a stop that waits for what is being taken",
         edit(
             _LISTENER,
-            "            thread.join(_GRACE_SECONDS)\n\n\ndef _send",
+            "            thread.join(process.GRACE_SECONDS)\n\n\ndef _send",
             "            pass\n\n\ndef _send",
         ),
         "portal/hl7/test_stopping.py::test_a_stop_returns_after_what_is_being_taken",
@@ -402,9 +405,8 @@ PROTECTIONS = (
         "nothing removed by a clock that has jumped",
         edit(
             _LISTENER,
-            "            if rounds % _TIDY_EVERY == 0 "
-            "and clock.is_right(session, services.clock()):\n",
-            "            if rounds % _TIDY_EVERY == 0:\n",
+            "        if rounds % _TIDY_EVERY == 0 and clock.is_right(session, services.clock()):\n",
+            "        if rounds % _TIDY_EVERY == 0:\n",
         ),
         f"{_LISTENS}test_a_clock_years_ahead_removes_nothing",
     ),
@@ -412,18 +414,19 @@ PROTECTIONS = (
         _HL7,
         "nodes that administrators alone add",
         edit(
-            "portal/hl7/nodes.py",
-            "    _may_manage(actor)\n    node_id = uuid4()\n",
-            "    node_id = uuid4()\n",
+            "portal/listeners/nodes.py",
+            "    require_manager(actor)\n    added = kind.table(",
+            "    added = kind.table(",
         ),
-        "portal/hl7/test_nodes.py::test_only_who_manages_people_may_list_add_change_or_switch",
+        "portal/listeners/test_nodes.py::test_only_who_manages_people_may_let_somebody_in",
     ),
     off(
         _HL7,
         "TLS at every address that is no loopback",
         edit(
             "portal/settings/network/hl7.py",
-            "        if not any(files) and not self.plain and not _is_loopback(self.host):\n",
+            "        if found is None and not self.tls_files and not self.plain "
+            "and not _is_loopback(self.host):\n",
             "        if False:\n",
         ),
         "portal/settings/network/test_hl7.py::test_what_does_not_go_together_is_a_sentence",
