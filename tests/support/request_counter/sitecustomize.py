@@ -32,6 +32,8 @@ def _count(module: ModuleType) -> None:
 
     def noted(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         verb, table = statement.split(None, 1)[0], _TABLE.search(statement)
+        if verb == "BEGIN":  # SQLite's alone, of a transaction that only reads
+            return
         name = f"{verb} {table.group(1)}" if table else verb
         _here.statements = [*getattr(_here, "statements", ()), name]
 
