@@ -3,12 +3,13 @@ C-MOVE. What it answers is bounded in number, size and time.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pynetdicom import build_role, evt
 from pynetdicom.presentation import PresentationContext, build_context
 
@@ -28,6 +29,8 @@ _LOW_PRIORITY: Final = 2
 # In how many seconds a search must be over, and an object here.
 SEARCH_SECONDS: Final = 120.0
 OBJECT_SECONDS: Final = 300.0
+# Of a value, or of several with what parts them: UIDs have 64 characters, names the most.
+_LONGEST: Final = 1024
 # Status of C-GET and C-MOVE (PS3.4 C.4.2.1.5, C.4.3.1.4): ranges and what they mean here.
 _STATUSES: Final = (
     (0x0000, 0x0000, "not_sent"),
@@ -107,7 +110,7 @@ class Archive:
                 self._associated.abort()
                 is_endless = len(found) >= most
                 raise NotAnswerable("too_many_answers") if is_endless else NoAnswer("no_answer")
-            found.append(match if match is not None else Dataset())
+            found.append(asked_for(match, elements))
         raise NoAnswer("no_answer")
 
     def retrieve(self, named: Named) -> str:
@@ -145,6 +148,18 @@ class Archive:
                 yield int(status.Status), data_set
         except (RuntimeError, ValueError, AttributeError, TypeError):
             raise NoAnswer("no_answer") from None
+
+
+def asked_for(answer: Dataset | None, keywords: Iterable[str]) -> Dataset:
+    """Of an answer the elements of these keywords. One that is longer than any of them may be, or
+    can't be read, is left out: an answer may have a megabyte, and thousands are kept.
+    """
+    kept = Dataset()
+    for tag in map(Tag, keywords):
+        with suppress(Exception):  # of many kinds, by what stands in it
+            if answer is not None and tag in answer and len(str(answer[tag].value)) <= _LONGEST:
+                kept[tag] = answer[tag]
+    return kept
 
 
 def _meaning(status: int) -> str:

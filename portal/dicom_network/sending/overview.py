@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -90,12 +90,14 @@ def sends(session: Session, vault: Vault, actor: Actor | None, now: datetime) ->
         select(DicomSend.state, func.count()).where(recent).group_by(DicomSend.state)
     )
     counts = dict(counted.all())
+    is_dropped = case((DicomSend.state == SendState.DROPPED, 1), else_=0)
     rows = session.execute(
         select(DicomSend, DicomNode.ae_title, Study.case_number)
         .join(DicomNode, DicomNode.id == DicomSend.node_id)
         .join(Study, Study.id == DicomSend.study_id)
         .where(recent, DicomSend.state != SendState.PROVEN)
-        .order_by(DicomSend.created.desc(), DicomSend.id)
+        # A purge or another choice can drop thousands, which would hide one that failed.
+        .order_by(is_dropped, DicomSend.created.desc(), DicomSend.id)
         .limit(MOST)
         .execution_options(populate_existing=True)
     ).all()

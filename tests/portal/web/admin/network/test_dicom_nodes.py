@@ -1,14 +1,16 @@
 """The page of DICOM nodes: echo test, what a node gets, what was sent and what was refused."""
 
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from portal.dicom_network import nodes, refusals
-from portal.dicom_network.sending import ledger
+from portal.dicom_network.sending import ledger, overview
 from portal.governance import scheduler_signs
 from portal.models import (
     DicomNode,
@@ -117,6 +119,25 @@ def test_a_node_that_gets_objects_is_asked_for_what_and_when(
     with app.app_context():
         scheduler_signs.give(db.session(), scheduler_signs.DICOM_SENDER)
     assert "no DICOM sender has reported" not in admin_client.get(PAGE).text
+
+
+def test_what_was_dropped_hides_nothing_that_failed(
+    app: Flask, admin_client: FlaskClient, node_id: UUID
+) -> None:
+    core = core_of(app)
+    study_id = open_clinic(core).submit().study_id
+    with core.sessions() as session:
+        for number in range(overview.MOST + 1):
+            at = NOW + timedelta(minutes=number)
+            ledger.add(session, node_id, study_id, SendMoment.RESULT, UUID(int=number), at)
+        session.flush()
+        for row in session.scalars(select(DicomSend)):
+            is_first = row.trigger_id == UUID(int=0)
+            row.state = SendState.FAILED if is_first else SendState.DROPPED
+            row.reason, row.finished_at = "refused" if is_first else "not_wanted", NOW
+        session.commit()
+        failed = session.scalars(select(DicomSend.id).where(DicomSend.reason == "refused")).one()
+    assert f"{PAGE}/sends/{failed}/again" in admin_client.get(PAGE).text
 
 
 def test_what_is_not_stored_with_proof_is_listed_and_tried_again(
