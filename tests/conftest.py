@@ -28,7 +28,6 @@ from tests import sample
 from tests.support.core import Core, migrated_sqlite, open_core
 from tests.support.postgres import postgres
 from tests.support.queries import compiled_once
-from tests.support.served import built_once
 
 # A busy machine may take its time for an example; what must be quick is measured in benchmarks/.
 settings.register_profile("unhurried", deadline=None)
@@ -58,7 +57,6 @@ def pytest_collection_finish() -> None:
 
 
 compiled_once.share()
-built_once.share()
 
 
 @contextmanager
