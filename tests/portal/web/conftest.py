@@ -6,6 +6,7 @@ their second factors take time to make.
 
 import itertools
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -38,9 +39,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def app(tmp_path: Path, clock: Clock, staffed: Staffed) -> Flask:
+def app(tmp_path: Path, clock: Clock, staffed: Staffed) -> Iterator[Flask]:
     shutil.copytree(staffed[0], tmp_path, dirs_exist_ok=True)
-    return make_app(make_settings(tmp_path), clock)
+    made = make_app(make_settings(tmp_path), clock)
+    yield made
+    with made.app_context():  # an app that is gone keeps its connections until it is collected
+        db.engine.dispose()
 
 
 @pytest.fixture
